@@ -1,0 +1,72 @@
+"""Small tables and folders that several test files share."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxrlib.labels import OBSERVATIONS
+
+CHEXPERT_HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *OBSERVATIONS)
+
+
+def write_image(path, seed=0, size=40):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def write_chexpert(folder, seed=0, patients=None):
+    """A folder in CheXpert's layout: noise for images, random labels. Returns its tables."""
+    patients = patients or {"train": 8, "valid": 4, "test": 4}
+    rng = np.random.default_rng(seed)
+    tables, number = {}, 0
+    for split, count in patients.items():
+        rows = []
+        for _ in range(count):
+            number += 1
+            for study in (1, 2):
+                inside = f"{split}/patient{number:05d}/study{study}/view1_frontal.jpg"
+                write_image(folder / inside, seed=number * 10 + study)
+                codes = rng.integers(0, 2, 14).astype(float).astype(str)
+                sex, age = ("Male", "Female")[number % 2], str(30 + number)
+                rows.append([f"{folder.name}/{inside}", sex, age, "Frontal", "AP", *codes])
+        tables[split] = pd.DataFrame(rows, columns=list(CHEXPERT_HEADER))
+        tables[split].to_csv(folder / f"{split}.csv", index=False)
+    tables["train"].to_csv(folder / "train_visualCheXbert.csv", index=False)
+    return tables
+
+
+@pytest.fixture
+def chexpert_folder(tmp_path):
+    folder = tmp_path / "CheXpert-v1.0-small"
+    folder.mkdir()
+    write_chexpert(folder)
+    return folder
+
+
+NIH_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+
+
+@pytest.fixture
+def nih_folder(tmp_path):
+    """A folder in NIH's layout: 40 patients, one or two images each, and one box."""
+    folder = tmp_path / "nih"
+    names = ("No Finding", "Effusion", "Effusion|Mass", "Hernia", "Infiltration|Edema")
+    lines = [NIH_HEADER]
+    for patient in range(1, 41):
+        for follow_up in range(1 + patient % 2):
+            name = f"{patient:08d}_{follow_up:03d}.png"
+            write_image(folder / "images" / name, seed=patient)
+            finding = names[(patient + follow_up) % len(names)]
+            view = "AP" if patient % 3 else "PA"
+            lines.append(f"{name},{finding},{follow_up},{patient},57,F,{view},2500,2048,0.1,0.1")
+    (folder / "Data_Entry_2017_v2020.csv").write_text("\n".join(lines) + "\n")
+    (folder / "BBox_List_2017.csv").write_text(
+        "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+        "00000001_000.png,Infiltrate,512.0,256.0,128.0,64.0,,,\n"
+    )
+    return folder

@@ -1,0 +1,220 @@
+import pickle
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxrlib.hierarchy import GROUPS, Hierarchy, HierarchyError, paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
+
+PAPER = paper_hierarchy()
+
+
+def random_observations(rows, seed=0, values=(0.0, 1.0)):
+    array = np.random.default_rng(seed).choice(values, size=(rows, 14))
+    return pd.DataFrame(array, columns=list(OBSERVATIONS))
+
+
+def paper_row_by_row(row):
+    """The paper's groups for one image, written out slowly from its description."""
+    have = {name: row[name] == 1 for name in OBSERVATIONS}
+    fluid = any(have[n] for n in ("Edema", "Consolidation", "Pleural Effusion", "Pneumonia"))
+    tissue = any(have[n] for n in ("Atelectasis", "Pneumothorax", "Pleural Other"))
+    uncertain = not any(have.values())
+    return {
+        "Uncertain": uncertain,
+        "Abnormal": not (have["No Finding"] or uncertain),
+        "Cardiac": have["Enlarged Cardiomediastinum"] or have["Cardiomegaly"],
+        "Fluid Accumulation": fluid,
+        "Missing Lung Tissue": tissue,
+        "Opacity": have["Lung Opacity"] or have["Lung Lesion"] or fluid or tissue,
+        "Other": have["Fracture"] or have["Support Devices"],
+    }
+
+
+def test_the_papers_labels_and_order():
+    assert PAPER.labels[:14] == tuple(sorted(OBSERVATIONS))
+    assert PAPER.labels[14] == "Uncertain"
+    assert PAPER.labels[15:] == tuple(sorted(GROUPS))
+    assert len(PAPER.edges) == 20
+    assert PAPER.parents("Cardiomegaly") == ("Enlarged Cardiomediastinum", "Cardiac")
+    assert PAPER.ancestors("Pneumonia") == (
+        "Consolidation", "Abnormal", "Fluid Accumulation", "Opacity",
+    )  # fmt: skip
+    assert PAPER.children("Edema") == ()
+
+
+def test_derive_agrees_with_a_row_by_row_reading_of_the_paper():
+    sparse = random_observations(400, values=(0.0,) * 12 + (1.0,))
+    dense = random_observations(400, seed=1)
+    observations = pd.concat([sparse, dense], ignore_index=True)
+    derived = PAPER.derive(observations)
+    expected = pd.DataFrame([paper_row_by_row(row) for _, row in observations.iterrows()])
+    assert list(derived.columns) == list(PAPER.labels)
+    pd.testing.assert_frame_equal(derived[expected.columns], expected.astype(float))
+    pd.testing.assert_frame_equal(derived[list(OBSERVATIONS)], observations)
+
+
+def test_derive_with_unknown_labels_follows_kleene():
+    row = dict.fromkeys(OBSERVATIONS, 0.0)
+    unknown = {"Fracture": np.nan, "Support Devices": np.nan}
+    with_nothing = row | unknown
+    with_finding = row | unknown | {"Edema": 1.0}
+    normal = row | unknown | {"No Finding": 1.0}
+    derived = PAPER.derive(pd.DataFrame([with_nothing, with_finding, normal]))
+    assert derived["Other"].isna().all()
+    np.testing.assert_array_equal(derived["Uncertain"], [np.nan, 0, 0])
+    np.testing.assert_array_equal(derived["Abnormal"], [np.nan, 1, 0])
+    np.testing.assert_array_equal(derived["Fluid Accumulation"], [0, 1, 0])
+
+
+def test_derive_of_soft_labels_takes_the_maximum():
+    heart = Hierarchy(["A", "B", "C"], [("A", "B"), ("A", "C")])
+    derived = heart.derive(pd.DataFrame({"B": [0.2, 0.7], "C": [0.3, 1.0]}))
+    assert derived["A"].tolist() == [0.3, 1.0]
+
+
+def test_derive_keeps_a_column_it_is_given():
+    heart = Hierarchy(["A", "B"], [("A", "B")])
+    assert heart.derive(pd.DataFrame({"A": [0.0], "B": [1.0]}))["A"].tolist() == [0.0]
+
+
+def test_derive_names_the_missing_leaf():
+    with pytest.raises(HierarchyError, match="'Edema'"):
+        PAPER.derive(random_observations(2).drop(columns="Edema"))
+
+
+def test_223414_rows_are_derived_vectorised():
+    # A loop over rows takes minutes; the generous bound only separates the two.
+    observations = random_observations(223_414, values=(0.0, 0.0, 0.0, 1.0))
+    start = time.perf_counter()
+    derived = PAPER.derive(observations)
+    assert time.perf_counter() - start < 20
+    assert derived.shape == (223_414, 21)
+
+
+# --- Validation ----------------------------------------------------------------------------
+
+
+def test_a_cycle_is_named_edge_by_edge():
+    with pytest.raises(HierarchyError, match="A → B → C → A|B → C → A → B|C → A → B → C"):
+        Hierarchy(["A", "B", "C"], [("A", "B"), ("B", "C"), ("C", "A")])
+    with pytest.raises(HierarchyError, match="A → A"):
+        Hierarchy(["A"], [("A", "A")])
+
+
+def test_a_cycle_of_rules_is_refused():
+    with pytest.raises(HierarchyError, match="cycle"):
+        Hierarchy(["A", "B"], [], none_of={"A": ["B"], "B": ["A"]})
+
+
+@pytest.mark.parametrize(
+    ("labels", "edges", "message"),
+    [
+        (["A", "A"], [], "duplicate label 'A'"),
+        (["A", "B"], [("A", "B"), ("A", "B")], "duplicate edge 'A → B'"),
+        (["A"], [("A", "Edama")], "unknown label 'Edama'"),
+    ],
+)
+def test_bad_hierarchies_name_the_label(labels, edges, message):
+    with pytest.raises(HierarchyError, match=message):
+        Hierarchy(labels, edges)
+
+
+def test_unknown_label_in_a_question():
+    with pytest.raises(HierarchyError, match="Edama"):
+        PAPER.parents("Edama")
+
+
+def test_immutable_comparable_and_picklable():
+    with pytest.raises(AttributeError):
+        PAPER.labels = ()
+    with pytest.raises(TypeError):
+        PAPER.none_of["Uncertain"] = ()
+    assert pickle.loads(pickle.dumps(PAPER)) == PAPER == paper_hierarchy()
+    assert hash(PAPER) == hash(paper_hierarchy())
+    assert paper_hierarchy() != Hierarchy(PAPER.labels, PAPER.edges[1:], PAPER.none_of)
+
+
+def test_yaml_round_trip_and_errors(tmp_path):
+    path = tmp_path / "paper.yaml"
+    PAPER.to_yaml(path)
+    read = Hierarchy.from_yaml(path)
+    assert read.labels == PAPER.labels
+    assert set(read.edges) == set(PAPER.edges)
+    assert read.none_of == PAPER.none_of
+    path.write_text(path.read_text().replace("- Cardiomegaly", "- Cardiomegally", 1))
+    with pytest.raises(HierarchyError, match=r"paper\.yaml.*Cardiomegal"):
+        Hierarchy.from_yaml(path)
+    path.write_text("labels: [A]\nchildern: {}\n")
+    with pytest.raises(HierarchyError, match="childern"):
+        Hierarchy.from_yaml(path)
+    path.write_text("labels: [A, B]\nchildren: {A: B}\n")
+    with pytest.raises(HierarchyError, match="children"):
+        Hierarchy.from_yaml(path)
+    path.write_text("labels: [A\n")
+    with pytest.raises(HierarchyError, match="not valid YAML"):
+        Hierarchy.from_yaml(path)
+
+
+# --- Coherence -----------------------------------------------------------------------------
+
+CHAIN = Hierarchy(["child", "parent"], [("parent", "child")])
+
+
+def test_violations_by_hand():
+    scores = pd.DataFrame({"parent": [0.9, 0.4, 0.6, 0.2], "child": [0.8, 0.6, 0.7, 0.1]})
+    counts = CHAIN.violations(scores)
+    assert counts.loc[("parent", "child")].to_dict() == {"hard": 1, "soft": 2}
+    assert CHAIN.incoherent(scores).tolist() == [False, True, True, False]
+    assert CHAIN.incoherent(scores, threshold=0.5).tolist() == [False, True, False, False]
+
+
+def test_unknown_labels_violate_nothing():
+    assert not CHAIN.incoherent(pd.DataFrame({"parent": [np.nan], "child": [1.0]})).any()
+
+
+scores_21 = st.lists(
+    st.lists(st.floats(0, 1, width=32), min_size=21, max_size=21), min_size=1, max_size=5
+).map(lambda rows: pd.DataFrame(rows, columns=list(PAPER.labels)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(scores_21)
+def test_repairs_are_coherent_and_move_one_way(scores):
+    for how, sign in (("max", 1), ("min", -1)):
+        repaired = PAPER.make_coherent(scores, how=how)
+        assert not PAPER.incoherent(repaired).any()
+        assert (sign * (repaired - scores) >= 0).all(axis=None)
+        pd.testing.assert_frame_equal(PAPER.make_coherent(repaired, how=how), repaired)
+
+
+def test_repair_refuses_unknown_ways_and_nan():
+    with pytest.raises(HierarchyError, match="median"):
+        CHAIN.make_coherent(pd.DataFrame({"parent": [0.1], "child": [0.2]}), how="median")
+    with pytest.raises(HierarchyError, match="NaN"):
+        CHAIN.make_coherent(pd.DataFrame({"parent": [np.nan], "child": [0.2]}))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_closing_labels_raises_ancestors_only(seed):
+    targets = PAPER.derive(random_observations(20, seed=seed, values=(0, 0, 0, 0, 1, np.nan)))
+    closed = PAPER.close(targets)
+    assert PAPER.violations(closed)["soft"].sum() == 0
+    changed = ~(closed.eq(targets) | (closed.isna() & targets.isna()))
+    assert closed[changed].stack().dropna().eq(1).all()
+    for label in PAPER.labels:
+        below = targets[list(PAPER.descendants(label))].eq(1).any(axis=1)
+        assert below[changed[label]].all()
+
+
+def test_table_and_array_are_inverse():
+    table = PAPER.derive(random_observations(5))
+    shuffled = table[list(reversed(table.columns))]
+    array = PAPER.to_array(shuffled)
+    assert array.dtype == np.float32
+    pd.testing.assert_frame_equal(PAPER.to_table(array).astype(float), table)
