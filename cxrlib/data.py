@@ -1,0 +1,485 @@
+"""From a folder of radiographs to batches of images and targets.
+
+Three tracks are read into one table with the columns ``path, patient, study, view, sex, age,
+split`` and one column per observation. The folder says which track it is:
+
+==========  ==================================  ============================================
+track       known by                            splits
+==========  ==================================  ============================================
+phantom     ``cohort.json`` and ``train.csv``   its own
+chexpert    ``train.csv``                       its own: train, valid, test where present
+nih         ``Data_Entry_2017_v2020.csv``       the official lists where present; by patient
+==========  ==================================  ============================================
+"""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from sklearn.model_selection import GroupShuffleSplit
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+from tqdm import tqdm
+
+from cxrlib.labels import (
+    OBSERVATIONS,
+    LabelError,
+    apply_policy,
+    line_of,
+    nih_targets,
+    read_chexpert,
+    read_csv,
+    read_nih,
+    require_columns,
+)
+
+SPLITS = ("train", "valid", "test")
+COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split")
+LABEL_SOURCES = {
+    "visualchexbert": "train_visualCheXbert.csv",
+    "report": "train.csv",
+    "truth": "truth.csv",
+}
+"""Where the training labels of the phantom and of CheXpert come from."""
+
+DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "data" / "phantom"
+
+
+class DataError(ValueError):
+    """A data folder, table or image that cannot be used; the message names it and the mend."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A folder of radiographs, read.
+
+    ``name`` is "phantom", "nih" or "chexpert"; ``table`` has one row per image, ``path`` relative
+    to ``folder``; ``boxes`` holds NIH's finding boxes (empty elsewhere) as ``path, observation,
+    x, y, width, height`` in fractions of the image.
+    """
+
+    name: str
+    folder: Path
+    table: pd.DataFrame
+    boxes: pd.DataFrame
+
+    def split(self, name):
+        """The rows of one split: "train", "valid" or "test"."""
+        if name not in SPLITS:
+            raise DataError(f"unknown split {name!r}: choose one of {', '.join(SPLITS)}.")
+        return self.table[self.table["split"] == name]
+
+    def __repr__(self):
+        sizes = self.table["split"].value_counts()
+        parts = ", ".join(f"{sizes.get(split, 0):,} {split}" for split in SPLITS)
+        return (
+            f"Track {self.name!r}: {parts} images of {self.table['patient'].nunique():,} patients"
+        )
+
+
+def data_folder():
+    """The folder that the environment variable ``CXR_DATA`` names, or else the phantom's."""
+    return Path(os.environ.get("CXR_DATA") or DEFAULT_FOLDER)
+
+
+def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=("frontal",)):
+    """Read a folder of any of the three tracks into one table.
+
+    Parameters
+    ----------
+    folder : its path; without one, ``data_folder()``.
+    labels : where the *training* labels of the phantom and of CheXpert come from, one of
+        ``LABEL_SOURCES``. Valid and test keep their own. NIH has one set of labels only.
+    uncertain : the policy for −1, see ``labels.apply_policy``.
+    views : which views to keep, of "frontal" and "lateral".
+
+    Returns
+    -------
+    Track
+
+    Raises
+    ------
+    DataError, LabelError
+        The folder is none of the three, a path leaves it, a patient is in two splits, no image of
+        these views is left, or a table cannot be read.
+    """
+    folder = Path(folder) if folder is not None else data_folder()
+    if (folder / "Data_Entry_2017_v2020.csv").is_file():
+        name, table = "nih", _read_nih_table(folder)
+    elif (folder / "train.csv").is_file():
+        name = "phantom" if (folder / "cohort.json").is_file() else "chexpert"
+        table = _read_chexpert_table(folder, labels, uncertain)
+    else:
+        raise DataError(
+            f"{folder}: not a data folder. Expected train.csv (phantom, CheXpert) or "
+            "Data_Entry_2017_v2020.csv (NIH) in it. `make data` writes the phantom; "
+            "data/README.md tells how to get the others. CXR_DATA chooses the folder."
+        )
+    unknown_views = set(views) - {"frontal", "lateral"}
+    if unknown_views:
+        raise DataError(f"unknown view {min(unknown_views)!r}: expected 'frontal' or 'lateral'.")
+    table = table[table["view"].isin(views)].reset_index(drop=True)
+    if table.empty:
+        raise DataError(f"{folder}: no image with a view of {', '.join(views)}.")
+    require_disjoint_patients(table)
+    return Track(name, folder, table[[*COLUMNS, *OBSERVATIONS]], _read_boxes(folder, table))
+
+
+def require_disjoint_patients(table):
+    """Raise ``DataError`` if a patient is in more than one split: that would leak."""
+    splits = table.groupby("patient")["split"].agg(lambda s: sorted(set(s)))
+    shared = splits[splits.map(len) > 1]
+    if len(shared):
+        raise DataError(
+            f"patient {shared.index[0]} is in the splits {' and '.join(shared.iloc[0])}, and so "
+            f"are {len(shared) - 1} more. A model would be tested on people it has seen: move all "
+            "images of a patient into one split."
+        )
+
+
+# --- CheXpert's layout (also the phantom's) ------------------------------------------------------
+
+
+def _read_chexpert_table(folder, labels, uncertain):
+    if labels not in LABEL_SOURCES:
+        raise DataError(f"labels={labels!r}: choose one of {', '.join(LABEL_SOURCES)}.")
+    parts = [_read_chexpert_split(folder, "train", LABEL_SOURCES[labels], uncertain)]
+    parts.append(_read_chexpert_split(folder, "valid", "valid.csv", uncertain))
+    test = [name for name in ("test.csv", "test_labels.csv") if (folder / name).is_file()]
+    if test:
+        parts.append(_read_chexpert_split(folder, "test", test[0], uncertain))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _read_chexpert_split(folder, split, name, uncertain):
+    path = folder / name
+    raw = read_chexpert(path)
+    table = _parse_chexpert_paths(raw["Path"], path)
+    # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
+    # demographics of the training images stand in train.csv.
+    if "Sex" not in raw and split == "train" and name != "train.csv":
+        about = read_chexpert(folder / "train.csv")[["Path", "Sex", "Age"]]
+        raw = raw.merge(about, on="Path", how="left", validate="one_to_one")
+    table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
+    table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
+    table["age"] = pd.to_numeric(raw["Age"], errors="coerce") if "Age" in raw else np.nan
+    table["split"] = split
+    table = table.join(apply_policy(raw[list(OBSERVATIONS)], uncertain))
+    keep = table["path"].str.startswith(f"{split}/")
+    if not keep.any():
+        raise DataError(f"{path}: no path of this table lies in a folder {split!r}.")
+    return table[keep]
+
+
+_CHEXPERT_PATH = re.compile(r"(patient\d+)/(study\d+)/(view\d+_(frontal|lateral)\.\w+)$")
+
+
+def _parse_chexpert_paths(paths, source):
+    """Patient, study and view from paths like ``CheXpert-v1.0/train/patient1/study1/view1_...``."""
+    inside = [_inside(path, source, row) for row, path in enumerate(paths)]
+    found = pd.Series(inside).str.extract(_CHEXPERT_PATH)
+    odd = found[0].isna().to_numpy()
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise DataError(
+            f"{source}, line {line_of(row)}: the path {paths.iloc[row]!r} is not of the form "
+            "…/train/patient00001/study1/view1_frontal.jpg."
+        )
+    return pd.DataFrame(
+        {"path": inside, "patient": found[0], "study": found[0] + "/" + found[1], "view": found[3]}
+    )
+
+
+def _inside(path, source, row):
+    """``path`` without its first folder, after checking that it stays inside the data folder."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
+        raise DataError(
+            f"{source}, line {line_of(row)}: the path {path!r} leaves the data folder. Expected a "
+            "relative path without '..'."
+        )
+    return "/".join(pure.parts if pure.parts[:1] and pure.parts[0] in SPLITS else pure.parts[1:])
+
+
+# --- NIH's layout --------------------------------------------------------------------------------
+
+
+def _read_nih_table(folder):
+    source = folder / "Data_Entry_2017_v2020.csv"
+    raw = read_nih(source)
+    where = _nih_images(folder)
+    for row, name in enumerate(raw["Image Index"]):
+        if PurePosixPath(name).name != name or "\\" in name:
+            raise DataError(
+                f"{source}, line {line_of(row)}: the path {name!r} leaves the data folder. "
+                "Expected a file name."
+            )
+    table = pd.DataFrame(
+        {
+            "path": raw["Image Index"].map(lambda name: where.get(name, f"images/{name}")),
+            "patient": "nih" + raw["Patient ID"].str.zfill(5),
+            "study": raw["Image Index"].map(lambda name: Path(name).stem),
+            "view": "frontal",
+            "sex": raw.get("Patient Gender"),
+            "age": pd.to_numeric(raw.get("Patient Age"), errors="coerce"),
+        }
+    )
+    table["split"] = _nih_splits(folder, raw["Image Index"], table["patient"])
+    return table.join(raw[list(OBSERVATIONS)])
+
+
+def _nih_images(folder):
+    """File name to path, whether the images lie in images/ or in images_001/images/ and so on."""
+    folders = [folder / "images", *sorted(folder.glob("images_*/images"))]
+    return {
+        entry.name: f"{images.relative_to(folder).as_posix()}/{entry.name}"
+        for images in folders
+        if images.is_dir()
+        for entry in os.scandir(images)
+    }
+
+
+def _nih_splits(folder, names, patients):
+    """The official test list where it is given, else a fifth of the patients; a tenth to valid."""
+    lists = folder / "test_list.txt"
+    if lists.is_file():
+        official = set(lists.read_text().split())
+        test = names.isin(official).to_numpy()
+    else:
+        test = _some_patients(patients, fraction=0.2, seed=0)
+    split = np.where(test, "test", "train")
+    rest = np.flatnonzero(~test)
+    if len(rest):
+        valid = rest[_some_patients(patients.iloc[rest], fraction=0.125, seed=1)]
+        split[valid] = "valid"
+    return split
+
+
+def _some_patients(patients, fraction, seed):
+    """A boolean array: the images of about ``fraction`` of the patients."""
+    chosen = np.zeros(len(patients), dtype=bool)
+    if patients.nunique() > 1:
+        splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
+        chosen[next(splitter.split(patients, groups=patients))[1]] = True
+    return chosen
+
+
+def _read_boxes(folder, table):
+    """NIH's finding boxes, in fractions of the image's width and height."""
+    columns = ["path", "observation", "x", "y", "width", "height"]
+    source = folder / "BBox_List_2017.csv"
+    if not source.is_file():
+        return pd.DataFrame(columns=columns)
+    raw = read_csv(source)
+    require_columns(raw, ("Image Index", "Finding Label", "Bbox [x"), source)
+    raw = raw.iloc[:, :6].set_axis(["name", "finding", *columns[2:]], axis=1)
+    raw["finding"] = raw["finding"].replace("Infiltrate", "Infiltration")
+    pixels = raw[columns[2:]].apply(pd.to_numeric, errors="coerce")
+    odd = (pixels.isna().any(axis=1) | (pixels < 0).any(axis=1)).to_numpy()
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise LabelError(f"{source}, line {line_of(row)}: expected x, y, w, h in pixels.")
+    raw[columns[2:]] = pixels / 1024  # the boxes are in the pixels of the 1024 × 1024 originals
+    findings = nih_targets(raw["finding"], source)
+    raw["observation"] = (findings == 1).idxmax(axis=1).where((findings == 1).any(axis=1))
+    paths = table[["path"]].assign(name=table["path"].map(lambda path: Path(path).name))
+    return raw.merge(paths, on="name")[columns].dropna(subset="observation")
+
+
+# --- Images --------------------------------------------------------------------------------------
+
+
+def load_image(path, size):
+    """Read one radiograph as grey levels.
+
+    Returns
+    -------
+    uint8 tensor [1, size, size], 0 black to 255 white. The aspect ratio is not kept, as in the
+    paper: the image is squeezed into a square.
+
+    Raises
+    ------
+    DataError
+        The file is missing, truncated or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            grey = image.convert("L").resize((size, size), Image.Resampling.BILINEAR)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such image. Check that the download is complete and that CXR_DATA names "
+            "the folder with the tables."
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(
+            f"{path}: not a readable image ({error}). It may be truncated: delete it and get it "
+            "again."
+        ) from error
+    return torch.from_numpy(np.array(grey))[None]
+
+
+def to_float():
+    """Grey levels as float32 in [0, 1]: the paper's "pixels / 255"."""
+    return v2.ToDtype(torch.float32, scale=True)
+
+
+def train_transforms(degrees=7.0, shift=0.05, zoom=0.1, brightness=0.1, contrast=0.1):
+    """Augmentation that keeps a chest a chest: small turns, shifts and zooms, and exposure.
+
+    No flip. Upside down does not occur, and a mirrored chest has its heart on the wrong side; the
+    paper's code does both. Notebook 04 measures what it costs.
+    """
+    return v2.Compose(
+        [
+            v2.RandomAffine(
+                degrees,
+                translate=(shift, shift),
+                scale=(1 - zoom, 1 + zoom),
+                interpolation=v2.InterpolationMode.BILINEAR,
+            ),
+            v2.ColorJitter(brightness=brightness, contrast=contrast),
+            to_float(),
+        ]
+    )
+
+
+class ChestDataset(Dataset):
+    """Images and targets of some rows of a track's table.
+
+    Parameters
+    ----------
+    table : rows with a ``path`` column.
+    folder : what the paths are relative to.
+    targets : DataFrame with the index of ``table``, a column per label, values in [0, 1] or NaN.
+    size : images come as [1, size, size].
+    transform : from uint8 [1, H, W] to float32 [1, H, W]; ``to_float()`` by default.
+    in_memory : read every image once, now, and keep the grey levels (size² bytes an image).
+
+    Items are ``(image float32 [1, H, W], target float32 [L])``.
+
+    Raises
+    ------
+    DataError
+        An empty table, or a missing image, before anything is trained on the others.
+    """
+
+    def __init__(self, table, folder, targets, size, transform=None, in_memory=True):
+        if table.empty:
+            raise DataError("an empty table: no image to make a dataset of.")
+        self.paths = [Path(folder) / path for path in table["path"]]
+        missing = [path for path in self.paths if not path.is_file()]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(self.paths)} images are missing, the first of them "
+                f"{missing[0]}. Check that the download is complete."
+            )
+        self.targets = torch.from_numpy(np.array(targets.loc[table.index], dtype=np.float32))
+        self.size = size
+        self.transform = transform or to_float()
+        self.images = read_images(self.paths, size) if in_memory else None
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, item):
+        if self.images is None:
+            image = load_image(self.paths[item], self.size)
+        else:
+            image = self.images[item]
+        return self.transform(image), self.targets[item]
+
+
+def read_images(paths, size, progress=None):
+    """Read images with a few threads into one uint8 tensor [N, 1, size, size].
+
+    ``progress`` shows a bar; by default only where there are more than 2,000 images.
+    """
+    bar = tqdm(total=len(paths), desc="reading images", unit="image", leave=False,
+               disable=not (len(paths) > 2000 if progress is None else progress))  # fmt: skip
+    images = torch.empty((len(paths), 1, size, size), dtype=torch.uint8)
+    with bar, ThreadPoolExecutor(4) as pool:
+        for row, image in enumerate(pool.map(lambda path: load_image(path, size), paths)):
+            images[row] = image
+            bar.update()
+    return images
+
+
+class ChestData(pl.LightningDataModule):
+    """The three splits of a track as loaders.
+
+    Parameters
+    ----------
+    track : Track
+    hierarchy : Hierarchy; it derives the groups of every split, and tensors have its order.
+    size, batch_size : of images, in pixels and in number.
+    augment : a transform for the training images; ``train_transforms()`` by default.
+    in_memory : see ``ChestDataset``.
+    workers : processes that load; 0 is quickest for small images in memory.
+    seed : of the order in which training images come.
+    """
+
+    def __init__(
+        self,
+        track,
+        hierarchy,
+        size=96,
+        batch_size=32,
+        augment=None,
+        in_memory=True,
+        workers=0,
+        seed=0,
+    ):
+        super().__init__()
+        self.track = track
+        self.hierarchy = hierarchy
+        self.size = size
+        self.batch_size = batch_size
+        self.augment = augment or train_transforms()
+        self.in_memory = in_memory
+        self.workers = workers
+        self.seed = seed
+        self._datasets = {}
+
+    def targets(self, split):
+        """The 21 targets of a split as a DataFrame, in the hierarchy's order."""
+        return self.hierarchy.derive(self.track.split(split)[list(OBSERVATIONS)])
+
+    def dataset(self, split):
+        """The dataset of a split, read once."""
+        if split not in self._datasets:
+            self._datasets[split] = ChestDataset(
+                self.track.split(split),
+                self.track.folder,
+                self.targets(split),
+                self.size,
+                transform=self.augment if split == "train" else None,
+                in_memory=self.in_memory,
+            )
+        return self._datasets[split]
+
+    def _loader(self, split, shuffle=False):
+        return DataLoader(
+            self.dataset(split),
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            drop_last=shuffle and len(self.dataset(split)) > self.batch_size,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            generator=torch.Generator().manual_seed(self.seed) if shuffle else None,
+        )
+
+    def train_dataloader(self):
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self):
+        return self._loader("valid")
+
+    def test_dataloader(self):
+        return self._loader("test")

@@ -1,0 +1,112 @@
+"""The network: DenseNet features and the paper's head, in two sizes."""
+
+import torch
+from torch import nn
+from torchvision.models import DenseNet, DenseNet121_Weights, densenet121
+
+PRESETS = ("tiny", "densenet121")
+
+
+class ChestNet(nn.Module):
+    """Features, then a head; apart, so that explanations and dropout passes can reuse features.
+
+    Called with images [B, 1, H, W] in [0, 1], it returns logits [B, L].
+    """
+
+    def __init__(self, features, head):
+        super().__init__()
+        self.features = features
+        self.head = head
+
+    def forward(self, images):
+        if images.ndim != 4 or images.shape[1] != 1:
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: expected [B, 1, H, W], one grey channel."
+            )
+        return self.head(self.features(images))
+
+
+class Head(nn.Sequential):
+    """The head of arXiv 2502.03591, from feature maps [B, C, h, w] to logits [B, L].
+
+    A 3×3 convolution with ReLU, batch normalisation, the mean over the map, a dense layer with
+    ReLU, dropout, and one output per label. Grad-CAM looks at ``conv``'s maps.
+    """
+
+    def __init__(self, in_channels, num_labels, channels=512, hidden=128, dropout=0.5):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
+        self.relu = nn.ReLU()
+        self.norm = nn.BatchNorm2d(channels)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.dense = nn.Linear(channels, hidden)
+        self.dense_relu = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+        self.logits = nn.Linear(hidden, num_labels)
+
+
+class GreyToRGB(nn.Module):
+    """Repeat one grey channel three times, for features made for colour photographs."""
+
+    def forward(self, images):
+        return images.expand(-1, 3, -1, -1)
+
+
+def build(preset="tiny", num_labels=21, dropout=0.5, weights=None):
+    """Build a model.
+
+    Parameters
+    ----------
+    preset : "tiny", DenseNet with growth 16 and blocks of 3 layers, for small images on a laptop;
+        or "densenet121", the paper's, for 320 × 320.
+    num_labels : outputs L.
+    dropout : the probability in the head; the paper's is 0.5.
+    weights : None for random initialisation, as the paper, or "imagenet" (densenet121 only), which
+        downloads torchvision's weights if they are not in its cache.
+
+    Returns
+    -------
+    A module from images [B, 1, H, W] in [0, 1] to logits [B, num_labels].
+
+    Examples
+    --------
+    >>> build("tiny", num_labels=21)(torch.zeros(2, 1, 96, 96)).shape
+    torch.Size([2, 21])
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(PRESETS)}.")
+    if weights not in (None, "imagenet"):
+        raise ValueError(f"weights={weights!r}: expected None or 'imagenet'.")
+    if preset == "tiny":
+        if weights:
+            raise ValueError("the 'tiny' preset has no ImageNet weights: use 'densenet121'.")
+        # A third block at stride 16 keeps the maps fine enough to point with: 6 × 6 at 96 pixels.
+        net = DenseNet(growth_rate=16, block_config=(3, 3, 3), num_init_features=24)
+        net.features.conv0 = nn.Conv2d(1, 24, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(net.features.conv0.weight)
+        head = Head(net.classifier.in_features, num_labels, channels=128, dropout=dropout)
+        features = net.features
+    else:
+        net = _densenet121(weights)
+        features = nn.Sequential(GreyToRGB(), net.features)
+        head = Head(net.classifier.in_features, num_labels, dropout=dropout)
+    return ChestNet(nn.Sequential(features, nn.ReLU()), head)
+
+
+def _densenet121(weights):
+    if weights is None:
+        return densenet121()
+    try:
+        return densenet121(weights=DenseNet121_Weights.IMAGENET1K_V1, progress=False)
+    except OSError as error:  # URLError is one
+        raise RuntimeError(
+            "ImageNet weights were asked for, but they are neither in torch's cache "
+            f"({torch.hub.get_dir()}) nor could they be downloaded ({error}). Train from random "
+            "initialisation (weights=None), as the paper does, or connect once."
+        ) from error
+
+
+def count_parameters(module):
+    """The number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,272 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from cxrlib import data
+from cxrlib.data import ChestData, ChestDataset, DataError, load_image, open_track
+from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.labels import OBSERVATIONS, LabelError
+
+PAPER = paper_hierarchy()
+
+
+# --- Tables --------------------------------------------------------------------------------
+
+
+def test_chexpert_table(chexpert_folder):
+    track = open_track(chexpert_folder)
+    assert track.name == "chexpert"
+    assert list(track.table.columns) == [*data.COLUMNS, *OBSERVATIONS]
+    assert track.table["split"].value_counts().to_dict() == {"train": 16, "valid": 8, "test": 8}
+    first = track.table.iloc[0]
+    assert first["path"] == "train/patient00001/study1/view1_frontal.jpg"
+    assert (first["patient"], first["study"]) == ("patient00001", "patient00001/study1")
+    assert (first["view"], first["sex"], first["age"]) == ("frontal", "F", 31)
+    assert (chexpert_folder / first["path"]).is_file()
+
+
+def test_a_renamed_folder_still_resolves(chexpert_folder):
+    renamed = chexpert_folder.with_name("somewhere else")
+    chexpert_folder.rename(renamed)
+    track = open_track(renamed)
+    assert all((renamed / path).is_file() for path in track.table["path"])
+
+
+def test_test_labels_without_demographics(chexpert_folder):
+    path = chexpert_folder / "test.csv"
+    table = pd.read_csv(path).drop(columns=["Sex", "Age", "Frontal/Lateral", "AP/PA"])
+    table["Path"] = table["Path"].str.removeprefix(f"{chexpert_folder.name}/")
+    table.to_csv(chexpert_folder / "test_labels.csv", index=False)
+    path.unlink()
+    test = open_track(chexpert_folder).split("test")
+    assert len(test) == 8
+    assert test["age"].isna().all()
+    assert (test["path"].str.startswith("test/patient")).all()
+
+
+def test_a_folder_without_a_test_set_opens(chexpert_folder):
+    (chexpert_folder / "test.csv").unlink()
+    assert open_track(chexpert_folder).split("test").empty
+
+
+def test_label_source_and_policy(chexpert_folder):
+    report = pd.read_csv(chexpert_folder / "train.csv")
+    report["Edema"] = -1.0
+    report["Fracture"] = np.nan
+    report.to_csv(chexpert_folder / "train.csv", index=False)
+    ones = open_track(chexpert_folder, labels="report", uncertain="U-Ones").split("train")
+    ignored = open_track(chexpert_folder, labels="report", uncertain="U-Ignore").split("train")
+    assert (ones["Edema"] == 1).all()
+    assert ignored["Edema"].isna().all()
+    assert (ones["Fracture"] == 0).all()
+    with pytest.raises(DataError, match="rapport"):
+        open_track(chexpert_folder, labels="rapport")
+
+
+def test_sex_and_age_come_from_train_csv_where_the_labels_lack_them(chexpert_folder):
+    labels = pd.read_csv(chexpert_folder / "train_visualCheXbert.csv")
+    shuffled = labels.drop(columns=["Sex", "Age"]).sample(frac=1, random_state=0)
+    shuffled.to_csv(chexpert_folder / "train_visualCheXbert.csv", index=False)
+    train = open_track(chexpert_folder).split("train")
+    number = train["patient"].str[-5:].astype(int)
+    assert (train["age"] == 30 + number).all()
+
+
+def test_lateral_views_are_kept_on_request(chexpert_folder):
+    frontal = chexpert_folder / "train/patient00001/study1/view1_frontal.jpg"
+    shutil.copy(frontal, frontal.with_name("view2_lateral.jpg"))
+    for name in ("train.csv", "train_visualCheXbert.csv"):
+        table = pd.read_csv(chexpert_folder / name)
+        extra = table.iloc[[0]].replace("view1_frontal", "view2_lateral", regex=True)
+        pd.concat([table, extra]).to_csv(chexpert_folder / name, index=False)
+    assert len(open_track(chexpert_folder).split("train")) == 16
+    both = open_track(chexpert_folder, views=("frontal", "lateral")).split("train")
+    assert both["view"].value_counts().to_dict() == {"frontal": 16, "lateral": 1}
+    with pytest.raises(DataError, match="oblique"):
+        open_track(chexpert_folder, views=("oblique",))
+
+
+@pytest.mark.parametrize("bad", ["../../etc/x.jpg", "/etc/patient1/study1/view1_frontal.jpg",
+                                 "CheXpert/train/../../patient1/study1/view1_frontal.jpg",
+                                 "c:\\patient1\\study1\\view1_frontal.jpg"])  # fmt: skip
+def test_a_path_that_leaves_the_folder_names_the_line(chexpert_folder, bad):
+    table = pd.read_csv(chexpert_folder / "valid.csv")
+    table.loc[2, "Path"] = bad
+    table.to_csv(chexpert_folder / "valid.csv", index=False)
+    with pytest.raises(DataError, match=r"valid\.csv, line 4.*leaves the data folder"):
+        open_track(chexpert_folder)
+
+
+def test_a_path_of_another_form_names_the_line(chexpert_folder):
+    table = pd.read_csv(chexpert_folder / "valid.csv")
+    table.loc[0, "Path"] = "CheXpert-v1.0-small/valid/scan.jpg"
+    table.to_csv(chexpert_folder / "valid.csv", index=False)
+    with pytest.raises(DataError, match=r"valid\.csv, line 2.*scan\.jpg"):
+        open_track(chexpert_folder)
+
+
+def test_a_patient_in_two_splits_is_named(chexpert_folder):
+    table = pd.read_csv(chexpert_folder / "valid.csv")
+    table["Path"] = table["Path"].str.replace("patient00009", "patient00001")
+    table.to_csv(chexpert_folder / "valid.csv", index=False)
+    with pytest.raises(DataError, match="patient00001 is in the splits train and valid"):
+        open_track(chexpert_folder)
+
+
+def test_a_folder_that_is_no_track(tmp_path):
+    with pytest.raises(DataError, match="make data"):
+        open_track(tmp_path)
+
+
+def test_missing_table_and_missing_column(chexpert_folder):
+    (chexpert_folder / "valid.csv").unlink()
+    with pytest.raises(LabelError, match=r"valid\.csv: no such file"):
+        open_track(chexpert_folder)
+
+
+def test_cxr_data_chooses_the_folder(nih_folder, monkeypatch):
+    monkeypatch.setenv("CXR_DATA", str(nih_folder))
+    assert open_track().name == "nih"
+    monkeypatch.delenv("CXR_DATA")
+    assert data.data_folder() == data.DEFAULT_FOLDER
+
+
+def test_unknown_split(chexpert_folder):
+    with pytest.raises(DataError, match="validation"):
+        open_track(chexpert_folder).split("validation")
+
+
+# --- NIH -----------------------------------------------------------------------------------
+
+
+def test_nih_table_is_split_by_patient(nih_folder):
+    track = open_track(nih_folder)
+    assert track.name == "nih"
+    assert len(track.table) == 60
+    per_patient = track.table.groupby("patient")["split"].nunique()
+    assert (per_patient == 1).all()
+    assert set(track.table["split"]) == {"train", "valid", "test"}
+    again = open_track(nih_folder)
+    pd.testing.assert_frame_equal(track.table, again.table)
+
+
+def test_nih_official_lists_are_followed(nih_folder):
+    (nih_folder / "test_list.txt").write_text("00000001_000.png\n00000001_001.png\n")
+    table = open_track(nih_folder).table
+    test = table[table["split"] == "test"]
+    assert set(test["path"]) == {"images/00000001_000.png", "images/00000001_001.png"}
+    assert (table["split"] == "valid").any()
+
+
+def test_nih_images_in_numbered_folders(nih_folder):
+    parts = nih_folder / "images_001" / "images"
+    parts.parent.mkdir()
+    (nih_folder / "images").rename(parts)
+    table = open_track(nih_folder).table
+    assert all((nih_folder / path).is_file() for path in table["path"])
+
+
+def test_nih_boxes_are_fractions(nih_folder):
+    box = open_track(nih_folder).boxes.iloc[0]
+    assert box["observation"] == "Lung Opacity"
+    assert box["path"] == "images/00000001_000.png"
+    assert box[["x", "y", "width", "height"]].tolist() == [0.5, 0.25, 0.125, 0.0625]
+
+
+def test_nih_box_that_is_no_number(nih_folder):
+    path = nih_folder / "BBox_List_2017.csv"
+    path.write_text(path.read_text().replace("512.0", "wide"))
+    with pytest.raises(LabelError, match=r"BBox_List_2017\.csv, line 2"):
+        open_track(nih_folder)
+
+
+def test_nih_path_leaving_the_folder(nih_folder):
+    path = nih_folder / "Data_Entry_2017_v2020.csv"
+    path.write_text(path.read_text().replace("00000001_000.png", "../00000001_000.png"))
+    with pytest.raises(DataError, match="line 2.*leaves the data folder"):
+        open_track(nih_folder)
+
+
+# --- Images --------------------------------------------------------------------------------
+
+
+def test_load_image_levels_and_shape(tmp_path):
+    pixels = np.full((30, 20), 200, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = load_image(tmp_path / "a.png", 16)
+    assert image.shape == (1, 16, 16)
+    assert image.dtype == torch.uint8
+    assert (image == 200).all()
+
+
+def test_missing_image_is_named_before_training(chexpert_folder):
+    gone = chexpert_folder / "valid/patient00009/study1/view1_frontal.jpg"
+    gone.unlink()
+    loaders = ChestData(open_track(chexpert_folder), PAPER, size=32)
+    with pytest.raises(DataError, match="1 of 8 images are missing.*patient00009/study1"):
+        loaders.dataset("valid")
+    with pytest.raises(DataError, match="no such image"):
+        load_image(gone, 32)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_truncated_image_is_named(chexpert_folder, content):
+    path = chexpert_folder / "train/patient00003/study2/view1_frontal.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 3] if content is None else content)
+    loaders = ChestData(open_track(chexpert_folder), PAPER, size=32)
+    with pytest.raises(DataError, match=r"patient00003/study2/view1_frontal\.jpg.*truncated"):
+        loaders.dataset("train")
+
+
+def test_empty_table():
+    with pytest.raises(DataError, match="empty"):
+        ChestDataset(pd.DataFrame({"path": []}), ".", pd.DataFrame(), size=32)
+
+
+def test_items_are_images_and_targets_in_the_hierarchys_order(chexpert_folder):
+    track = open_track(chexpert_folder)
+    loaders = ChestData(track, PAPER, size=32, batch_size=4)
+    images, targets = next(iter(loaders.val_dataloader()))
+    assert images.shape == (4, 1, 32, 32)
+    assert images.dtype == targets.dtype == torch.float32
+    assert 0 <= images.min() <= images.max() <= 1
+    expected = PAPER.derive(track.split("valid")[list(OBSERVATIONS)])
+    np.testing.assert_array_equal(targets.numpy(), PAPER.to_array(expected)[:4])
+
+
+def test_memory_and_disk_give_the_same(chexpert_folder):
+    track = open_track(chexpert_folder)
+    kept = ChestData(track, PAPER, size=32).dataset("valid")
+    read = ChestData(track, PAPER, size=32, in_memory=False).dataset("valid")
+    for (a, b), (c, d) in zip(kept, read, strict=True):
+        assert torch.equal(a, c)
+        assert torch.equal(b, d)
+
+
+def test_the_order_of_training_follows_the_seed(chexpert_folder):
+    track = open_track(chexpert_folder)
+
+    def first_targets(seed):
+        loaders = ChestData(track, PAPER, size=32, batch_size=8, seed=seed)
+        return next(iter(loaders.train_dataloader()))[1]
+
+    assert torch.equal(first_targets(1), first_targets(1))
+    assert not torch.equal(first_targets(1), first_targets(2))
+
+
+def test_augmentation_never_turns_a_chest_upside_down_or_around():
+    image = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    image[:, :20, :20] = 255  # only the top left corner is bright
+    augment = data.train_transforms()
+    torch.manual_seed(0)
+    for _ in range(50):
+        out = augment(image)
+        corner = out[0, :32, :32].mean()
+        assert corner > out[0, 32:].mean()
+        assert corner > out[0, :32, 32:].mean()
+        assert 0 <= out.min() <= out.max() <= 1

@@ -1,0 +1,206 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cxrlib import training
+from cxrlib.data import DataError, open_track
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy
+from cxrlib.training import Classifier, Settings, train
+
+PAPER = paper_hierarchy()
+QUICK = Settings(size=32, epochs=2, batch_size=8)
+
+
+@pytest.fixture
+def track(chexpert_folder):
+    return open_track(chexpert_folder)
+
+
+def same_weights(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_checkpoints_curves_and_a_record(track, tmp_path):
+    run = train(track, PAPER, QUICK, name="first", runs=tmp_path / "runs")
+    names = {path.name for path in run.folder.iterdir()}
+    assert {"best-auroc.ckpt", "best-loss.ckpt", "last.ckpt", "curves.csv", "run.json"} <= names
+    assert list(run.curves.columns) == list(training.CURVES)
+    assert run.curves.index.tolist() == [1, 2]
+    assert run.curves.notna().all(axis=None)
+    assert run.settings == QUICK
+    assert not list((tmp_path / "runs").glob(".*")), "no half run is left behind"
+
+
+def test_a_second_call_finds_the_run(track, tmp_path, monkeypatch):
+    first = train(track, PAPER, QUICK, runs=tmp_path)
+    monkeypatch.setattr(training, "_fit", lambda *a, **k: pytest.fail("trained again"))
+    again = train(track, PAPER, QUICK, runs=tmp_path)
+    assert again.folder == first.folder
+    assert same_weights(again.model(), first.model())
+
+
+def test_other_data_settings_or_augmentation_are_another_run(track, tmp_path):
+    def fingerprint(track=track, settings=QUICK, augment=None):
+        return training.fingerprint(training.make_data(track, PAPER, settings, augment), settings)
+
+    relabelled = track.table.copy()
+    relabelled.loc[0, "Edema"] = 1 - relabelled.loc[0, "Edema"]
+    other = type(track)(track.name, track.folder, relabelled, track.boxes)
+    prints = {
+        fingerprint(),
+        fingerprint(track=other),
+        fingerprint(settings=Settings(size=32, epochs=2, batch_size=8, seed=1)),
+        fingerprint(augment=training.ChestData.__init__),
+    }
+    assert len(prints) == 4
+    assert fingerprint() in prints
+
+
+def test_the_same_seed_gives_the_same_weights(track, tmp_path):
+    a = train(track, PAPER, QUICK, runs=tmp_path / "a").model("last")
+    b = train(track, PAPER, QUICK, runs=tmp_path / "b").model("last")
+    assert same_weights(a, b)
+
+
+def test_step_and_flat_end_in_bitwise_equal_weights(track, tmp_path):
+    settings = {"size": 32, "epochs": 2, "batch_size": 8}
+    flat = train(track, PAPER, Settings(**settings), runs=tmp_path)
+    for penalties in ("fixed", "data-driven"):
+        step = train(
+            track, PAPER, Settings(loss="hbce-step", penalties=penalties, **settings), runs=tmp_path
+        )
+        assert same_weights(flat.model("last"), step.model("last"))
+        assert (step.curves["train_loss"] > flat.curves["train_loss"]).all()
+    hinge = train(track, PAPER, Settings(loss="hbce-hinge", **settings), runs=tmp_path)
+    assert not same_weights(flat.model("last"), hinge.model("last"))
+
+
+def test_training_leaves_the_callers_random_state_alone(track, tmp_path):
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002
+    expected = torch.rand(1), np.random.rand()  # noqa: NPY002
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002
+    train(track, PAPER, QUICK, runs=tmp_path)
+    assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
+
+
+def test_the_papers_recipe():
+    model = training.models.build("tiny")
+    classifier = Classifier(model, training.BCELoss(), recipe="paper", lr=1e-4)
+    made = classifier.configure_optimizers()
+    plateau = made["lr_scheduler"]["scheduler"]
+    assert type(made["optimizer"]) is torch.optim.Adam
+    assert made["optimizer"].param_groups[0]["lr"] == 1e-4
+    assert made["lr_scheduler"]["monitor"] == "val_loss"
+    assert (plateau.factor, plateau.patience, plateau.min_lrs) == (0.9, 1, [1e-8])
+    assert (training.PAPER.batch_size, training.PAPER.size) == (16, 320)
+
+
+def test_the_papers_recipe_stops_early(track, tmp_path, monkeypatch):
+    # A learning rate of almost 0 keeps the validation loss where it is.
+    monkeypatch.setattr(training.EpochProgress, "on_train_epoch_end", lambda *a: None)
+    settings = Settings(size=32, epochs=40, batch_size=16, recipe="paper", lr=1e-12)
+    run = train(track, PAPER, settings, runs=tmp_path)
+    assert 10 <= len(run.curves) < 40
+
+
+def test_interrupted_training_leaves_nothing_that_looks_finished(track, tmp_path, monkeypatch):
+    def die(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.EpochProgress, "on_train_batch_end", die)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(track, PAPER, QUICK, runs=tmp_path)
+    assert not list(tmp_path.glob("run-*"))
+    monkeypatch.undo()
+    assert len(train(track, PAPER, QUICK, runs=tmp_path).curves) == 2
+
+
+def test_val_auroc_is_the_mean_over_labels_with_both_classes(track, tmp_path):
+    from sklearn.metrics import roc_auc_score
+
+    unknown = track.table.copy()
+    unknown.loc[unknown["split"] == "valid", "Fracture"] = np.nan
+    unknown.loc[unknown["split"] == "valid", "Edema"] = 1.0
+    other = type(track)(track.name, track.folder, unknown, track.boxes)
+    run = train(other, PAPER, Settings(size=32, epochs=1, batch_size=8), runs=tmp_path)
+    data = training.make_data(other, PAPER, run.settings)
+    truth = data.targets("valid")
+    scores = training.predict(run.model("last"), data.dataset("valid"), PAPER.labels)
+    aurocs = []
+    for label in PAPER.labels:
+        known = truth[label].notna().to_numpy()
+        if truth.loc[known, label].nunique() == 2:
+            aurocs.append(roc_auc_score(truth.loc[known, label], scores.loc[known, label]))
+    assert 2 < len(aurocs) < 21
+    assert run.curves.loc[1, "val_auroc"] == pytest.approx(np.mean(aurocs), abs=1e-5)
+
+
+def test_checkpoints_are_loaded_without_running_code(track, tmp_path):
+    run = train(track, PAPER, QUICK, runs=tmp_path)
+
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("code in the checkpoint was run",))
+
+    torch.save({"state_dict": {}, "bomb": Bomb()}, run.folder / "last.ckpt")
+    with pytest.raises(Exception, match="[Ww]eights"):
+        run.model("last")
+
+
+def test_helpful_errors(track, tmp_path):
+    with pytest.raises(ValueError, match="loss='bce'.*flat"):
+        Settings(loss="bce")
+    with pytest.raises(ValueError, match="epochs=0"):
+        Settings(epochs=0)
+    run = train(track, PAPER, QUICK, runs=tmp_path)
+    with pytest.raises(FileNotFoundError, match="best-f1.*best-auroc"):
+        run.model("best-f1")
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        training.find_run(tmp_path / "nowhere", PAPER)
+    with pytest.raises(ValueError, match="other labels"):
+        training.find_run(run.folder, Hierarchy(["A"], []))
+    (tmp_path / "half").mkdir()
+    empty = type(track)(track.name, track.folder, track.split("valid"), track.boxes)
+    with pytest.raises(DataError, match="empty"):
+        train(empty, PAPER, QUICK, runs=tmp_path)
+
+
+def test_the_record_is_readable(track, tmp_path):
+    run = train(track, PAPER, QUICK, name="noted", runs=tmp_path)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["labels"] == list(PAPER.labels)
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["settings"]["size"] == 32
+
+
+def test_predictions_come_in_order_and_between_0_and_1(track):
+    model = training.models.build("tiny")
+    dataset = training.make_data(track, PAPER, QUICK).dataset("valid")
+    scores = training.predict(model, dataset, PAPER.labels, batch_size=3)
+    model.eval()
+    with torch.inference_mode():
+        last = model(dataset[7][0][None]).sigmoid()[0].numpy()
+    assert isinstance(scores, pd.DataFrame)
+    assert scores.shape == (8, 21)
+    np.testing.assert_allclose(scores.iloc[7], last, rtol=1e-4)
+    assert scores.to_numpy().min() >= 0
+    assert scores.to_numpy().max() <= 1
+
+
+def test_a_log_gets_a_line_per_epoch(track, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training.EpochProgress, "__init__", _in_a_log)
+    train(track, PAPER, QUICK, name="logged", runs=tmp_path)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("logged")]
+    assert len(lines) == 2
+    assert "epoch 2/2" in lines[1]
+    assert "val_auroc" in lines[1]
+
+
+def _in_a_log(self, name):
+    self.name, self.watched = name, False
