@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from tqdm import tqdm
 
+from cxrlib import phantom
 from cxrlib.labels import (
     OBSERVATIONS,
     LabelError,
@@ -94,7 +95,7 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
 
     Parameters
     ----------
-    folder : its path; without one, ``data_folder()``.
+    folder : its path; without one, ``data_folder()``, and the phantom is made there if need be.
     labels : where the *training* labels of the phantom and of CheXpert come from, one of
         ``LABEL_SOURCES``. Valid and test keep their own. NIH has one set of labels only.
     uncertain : the policy for −1, see ``labels.apply_policy``.
@@ -111,6 +112,8 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
         these views is left, or a table cannot be read.
     """
     folder = Path(folder) if folder is not None else data_folder()
+    if folder == DEFAULT_FOLDER:
+        phantom.write_cohort(folder)
     if (folder / "Data_Entry_2017_v2020.csv").is_file():
         name, table = "nih", _read_nih_table(folder)
     elif (folder / "train.csv").is_file():
@@ -137,10 +140,11 @@ def require_disjoint_patients(table):
     splits = table.groupby("patient")["split"].agg(lambda s: sorted(set(s)))
     shared = splits[splits.map(len) > 1]
     if len(shared):
+        others = f" ({len(shared) - 1} other patients too)" if len(shared) > 1 else ""
         raise DataError(
-            f"patient {shared.index[0]} is in the splits {' and '.join(shared.iloc[0])}, and so "
-            f"are {len(shared) - 1} more. A model would be tested on people it has seen: move all "
-            "images of a patient into one split."
+            f"patient {shared.index[0]} is in the splits {' and '.join(shared.iloc[0])}{others}. A "
+            "model would be tested on people it has seen: move all images of a patient into one "
+            "split."
         )
 
 

@@ -1,0 +1,288 @@
+"""How things are drawn: one message a figure, colours that everyone can tell apart.
+
+Every function returns a matplotlib figure. ``show(fig, alt)`` puts it into a notebook together
+with a text for those who cannot see it.
+"""
+
+import io
+
+import matplotlib.pyplot as plt
+import networkx as nx
+import numpy as np
+import seaborn as sns
+from matplotlib.patches import FancyBboxPatch
+
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#777777",
+)  # fmt: skip
+"""The palette of Okabe and Ito (2008), which colour-blind readers can tell apart."""
+
+STYLE = {
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PINK, SKY, RED]),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 11,
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+}
+
+
+def figure(rows=1, columns=1, width=9.0, height=4.5, **options):
+    """A figure and its axes in the course's style. Sizes in inches."""
+    with plt.rc_context(STYLE):
+        return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def _title(axis, text):
+    axis.set_title(text, loc="left", fontsize=13, pad=10)
+
+
+def show(fig, alt):
+    """Display a figure once, with alternative text, and close it."""
+    from IPython.display import display
+
+    display(png(fig, alt), raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def png(fig, alt):
+    """A figure as the two forms a notebook keeps: the picture, and its text."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", facecolor="white")
+    plt.close(fig)
+    return {"image/png": buffer.getvalue(), "text/plain": f"[figure] {alt}"}
+
+
+def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1):
+    """Radiographs in a grid.
+
+    Parameters
+    ----------
+    images : sequence of [H, W] or [1, H, W] arrays, black to white over the range of their type.
+    titles : one short text each, or None.
+    columns : images per row.
+    title : of the whole figure.
+    masks : sequence of boolean [H, W] arrays to outline, or None each.
+    size : of one image, in inches.
+    """
+    rows = -(-len(images) // columns)
+    line = 0.2 * max((text.count("\n") + 1 for text in titles or []), default=0)
+    height = rows * (size + line) + (0.5 if title else 0.1)
+    fig, axes = figure(rows, columns, columns * size, height, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        image = np.squeeze(np.asarray(image))
+        top = 255 if image.dtype == np.uint8 else 1
+        axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="lanczos")
+        if masks is not None and masks[i] is not None and masks[i].any():
+            axis.contour(masks[i], levels=[0.5], colors=[ORANGE], linewidths=1.2)
+        if titles is not None:
+            axis.set_title(titles[i], fontsize=9.5, loc="center", pad=3)
+    if title:
+        fig.suptitle(title, x=0.01, ha="left", fontsize=13)
+    return fig
+
+
+# --- The hierarchy -------------------------------------------------------------------------------
+
+
+def _layout(hierarchy):
+    """Columns by depth (longest path from a root); rows by walking the graph depth first."""
+    depth, row = {}, {}
+    for label in nx.topological_sort(hierarchy.graph):
+        above = hierarchy.parents(label)
+        depth[label] = max((depth[parent] + 1 for parent in above), default=0)
+
+    def place(label, next_row):
+        if label in row:
+            return next_row
+        children = hierarchy.children(label)
+        if len(children) < 2:  # a row of its own, so that no edge runs behind its box
+            row[label], next_row = next_row, next_row + 1
+        for child in children:
+            next_row = place(child, next_row)
+        if label not in row:
+            row[label] = np.mean([row[child] for child in children])
+        return next_row
+
+    next_row = 0
+    roots = [label for label in hierarchy.labels if depth[label] == 0]
+    for root in sorted(roots, key=lambda label: not hierarchy.children(label)):
+        next_row = place(root, next_row)
+    return {label: (depth[label], -row[label]) for label in hierarchy.labels}
+
+
+def draw_hierarchy(hierarchy, values=None, title=None, highlight=(), limits=(0, 1), label=None):
+    """Draw a hierarchy from left to right, parents before children.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    values : Series by label, to colour and print in the boxes; or None.
+    title : the figure's message.
+    highlight : edges (parent, child) to draw in colour.
+    limits : values for the lightest and the darkest colour.
+    label : what the values are, for the caption under the drawing.
+    """
+    places = _layout(hierarchy)
+    depth = max(x for x, _ in places.values())
+    rows = 1 - min(y for _, y in places.values())
+    fig, axis = figure(width=2.6 * (depth + 1), height=0.45 * rows + 0.9)
+    half_width, half_height = 0.4, 0.36
+    for parent, child in hierarchy.edges:
+        (x0, y0), (x1, y1) = places[parent], places[child]
+        # Turn in the first gap between columns, then run along the child's own row.
+        t = np.linspace(0, 1, 40)
+        x = x0 + half_width + (1 - 2 * half_width) * t
+        y = y0 + (y1 - y0) * (3 - 2 * t) * t**2
+        colour, width = (RED, 2.4) if (parent, child) in highlight else (GREY, 1.2)
+        axis.plot([*x, x1 - half_width], [*y, y1], color=colour, lw=width)
+    shades = sns.light_palette(BLUE, as_cmap=True)
+    for name, (x, y) in places.items():
+        value = None if values is None or np.isnan(values[name]) else float(values[name])
+        share = 0 if value is None else np.clip((value - limits[0]) / (limits[1] - limits[0]), 0, 1)
+        box = FancyBboxPatch(
+            (x - half_width, y - half_height), 2 * half_width, 2 * half_height,
+            boxstyle="round,pad=0,rounding_size=0.12", mutation_aspect=3,
+            facecolor=shades(share * 0.85), edgecolor=GREY, linewidth=1, zorder=3,
+        )  # fmt: skip
+        axis.add_patch(box)
+        text = name if value is None else f"{name}  {value:.2f}"
+        colour = "white" if share > 0.6 else "black"
+        axis.text(x, y, text, ha="center", va="center", fontsize=9.5, color=colour, zorder=4)
+    axis.set_xlim(-half_width - 0.05, depth + half_width + 0.05)
+    axis.set_ylim(-rows + 0.4, 0.6)
+    axis.axis("off")
+    if title:
+        _title(axis, title)
+    if label:
+        axis.text(1, 0, label, transform=axis.transAxes, fontsize=11, ha="right", va="bottom")
+    return fig
+
+
+# --- Labels and scores ---------------------------------------------------------------------------
+
+
+def bars(table, title, xlabel, height=None, colours=None, percent=True):
+    """Horizontal bars: one group of bars per row of ``table``, one colour per column."""
+    table = table.iloc[::-1]
+    count, width = len(table), 0.8 / len(table.columns)
+    fig, axis = figure(height=height or 0.6 + 0.36 * count * max(1, 0.5 * len(table.columns)))
+    colours = colours or [BLUE, ORANGE, GREEN, PINK]
+    for i, (column, colour) in enumerate(zip(table.columns, colours, strict=False)):
+        offset = ((len(table.columns) - 1) / 2 - i) * width
+        axis.barh(np.arange(count) + offset, table[column], width, color=colour, label=column)
+    axis.set_yticks(np.arange(count), table.index)
+    axis.margins(y=0.01)
+    _title(axis, title)
+    axis.set_xlabel(xlabel)
+    if percent:
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    if len(table.columns) > 1:
+        axis.legend(loc="lower right")
+    return fig
+
+
+def heatmap(table, title, label, **options):
+    """A table as coloured squares, with numbers where there is a value."""
+    rows, columns = table.shape
+    fig, axis = figure(width=3.2 + 0.52 * columns, height=2.2 + 0.36 * rows)
+    settings = {"cmap": "Blues", "annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 8}}
+    sns.heatmap(table, ax=axis, cbar_kws={"label": label}, **(settings | options))
+    axis.set(xlabel="", ylabel="")
+    axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=45, ha="right")
+    _title(axis, title)
+    return fig
+
+
+def intervals(points, title, xlabel, low=None, high=None, reference=None, xlim=None):
+    """Dots with intervals, a row per label.
+
+    Parameters
+    ----------
+    points : Series, or a DataFrame with one colour per column.
+    low, high : of the same shape; or None for dots alone.
+    reference : an x to draw a dashed line at.
+    """
+    points = points.to_frame() if points.ndim == 1 else points
+    names = list(points.index)[::-1]
+    count = len(points.columns)
+    fig, axis = figure(height=0.9 + 0.3 * len(names) * max(1, 0.42 * count))
+    for i, column in enumerate(points):
+        y = np.arange(len(names)) + ((count - 1) / 2 - i) * 0.24
+        x = points[column].reindex(names)
+        colour = [BLUE, ORANGE, GREEN, PINK][i % 4]
+        if low is not None:
+            ends = [(t.to_frame(column) if t.ndim == 1 else t)[column].reindex(names)
+                    for t in (low, high)]  # fmt: skip
+            axis.hlines(y, *ends, color=colour, lw=2.2, alpha=0.55)
+        axis.plot(x, y, "o", color=colour, ms=6, label=str(column))
+    if reference is not None:
+        axis.axvline(reference, color=GREY, ls="--", lw=1)
+    axis.set_yticks(np.arange(len(names)), names)
+    axis.grid(axis="x", alpha=0.25)
+    axis.margins(y=0.02)
+    axis.set(xlabel=xlabel, xlim=xlim)
+    _title(axis, title)
+    if count > 1:
+        axis.legend(loc="best")
+    return fig
+
+
+# --- The loss ------------------------------------------------------------------------------------
+
+
+def loss_surface(forms, surfaces, title):
+    """The penalty over the square of (p_parent, p_child), with arrows where training pushes.
+
+    Parameters
+    ----------
+    forms : names of the columns.
+    surfaces : for each, a function of two arrays returning (value, gradient of parent, of child).
+    """
+    fig, axes = figure(1, len(forms), 4.1 * len(forms), 4.7, sharey=True)
+    fine = np.linspace(0.005, 0.995, 100)
+    coarse = np.linspace(0.06, 0.94, 11)
+    for axis, form, surface in zip(np.atleast_1d(axes), forms, surfaces, strict=True):
+        value, _, _ = surface(*np.meshgrid(fine, fine))
+        image = axis.pcolormesh(fine, fine, value, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+        x, y = np.meshgrid(coarse, coarse)
+        _, down_parent, down_child = surface(x, y)
+        if np.hypot(down_parent, down_child).max() > 0:
+            pushed = np.hypot(down_parent, down_child) > 1e-9
+            arrows = [a[pushed] for a in (x, y, -down_parent, -down_child)]
+            axis.quiver(*arrows, color=RED, scale=4, width=0.008)
+        else:
+            axis.text(0.5, 0.06, "no arrows: no gradient", color=RED, ha="center", fontsize=12)
+        axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
+        axis.set(xlabel="p(parent)", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axis.set_title(form, fontsize=12)
+    np.atleast_1d(axes)[0].set_ylabel("p(child)")
+    fig.colorbar(image, ax=axes, label="penalty", shrink=0.75)
+    fig.suptitle(title, x=0.01, ha="left", fontsize=13)
+    return fig
+
+
+# --- Training ------------------------------------------------------------------------------------
+
+
+def curves(tables, title):
+    """Loss and AUROC by epoch, a colour per run. ``tables`` maps names to ``Run.curves``."""
+    fig, (left, right) = figure(1, 2, 10, 4)
+    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    colours = [BLUE, ORANGE, GREEN, PINK, *colours]
+    for (name, table), colour in zip(tables.items(), colours, strict=False):
+        left.plot(table.index, table["train_loss"], color=colour, ls="--", lw=1.5)
+        left.plot(table.index, table["val_loss"], color=colour, lw=2, label=name)
+        right.plot(table.index, table["val_auroc"], color=colour, lw=2, label=name)
+    left.set(xlabel="epoch", ylabel="loss (dashed: training)")
+    right.set(xlabel="epoch", ylabel="AUROC, validation")
+    for axis in (left, right):
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    right.legend(loc="lower right")
+    fig.suptitle(title, x=0.01, ha="left", fontsize=13)
+    return fig

@@ -1,0 +1,172 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: notebooks///ipynb,notebooks/scripts///py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# What you will build, whether this machine is ready, and which radiographs you have.
+#
+# **You will be able to** run every notebook of this course, choose the data it runs on, and read the
+# picture that the whole course works towards.
+#
+# **Needs** nothing. **Minutes** 5, of which about one is computing, the first time.
+#
+# This is teaching material. It is not a medical device, and nothing in it may guide the care of a
+# patient.
+
+# %% [markdown]
+# ## The question
+#
+# A chest X-ray can show many things at once: a large heart *and* fluid around the lung *and* a
+# pacemaker. Naming all of them is **multi-label classification**. The names are not independent:
+# pneumonia is a kind of consolidation, which is a kind of opacity, which is abnormal. That is a
+# **hierarchy**.
+#
+# A paper of 2025 (Asadi, Sodoké, Gerard and Kersten-Oertel, arXiv 2502.03591) builds a classifier that
+# knows the hierarchy, with a loss that penalises predicting a child without its parent, heat maps that
+# explain, and dropout passes that measure uncertainty. It reports a mean AUROC of 0.903.
+#
+# This course builds that system from scratch, on a laptop, and asks of each part: *does it do what it
+# says?* To answer, it uses synthetic radiographs whose truth is known exactly. Then real ones.
+
+# %% [markdown]
+# ## Is this machine ready?
+
+# %%
+from importlib.metadata import version
+
+for package in ("torch", "torchvision", "pytorch-lightning", "scikit-learn", "pandas"):
+    installed = ".".join(version(package).split("+")[0].split(".")[:2])
+    print(f"{package:18} {installed}")
+
+# %% [markdown]
+# The course is made for two CPU cores. A graphics card is used if there is one.
+
+# %% tags=["nbval-ignore-output"]
+import os
+
+import torch
+
+accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+print("cores:", os.cpu_count(), "· accelerator:", accelerator or "none, which is fine")
+
+# %% [markdown]
+# ## Which radiographs have I got?
+#
+# One variable decides. Leave it empty for the **phantom**: radiographs computed on this machine, in
+# about a minute, the first time that a notebook asks for them. Or put the path of a folder with the
+# **NIH ChestX-ray14** or **CheXpert** images, here or in the environment variable `CXR_DATA`, and every
+# notebook runs on those. `data/README.md` tells how to get them.
+
+# %%
+# Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
+DATA = ""
+
+from cxrlib import data, phantom, plots
+from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
+
+track = data.open_track(DATA or None)
+track
+
+# %%
+sample = track.split("test").groupby("patient").head(1).head(15)
+images = [data.load_image(track.folder / path, 256) for path in sample["path"]]
+
+
+def findings(row):
+    """The observations of one image, two to a line, the longest names shortened."""
+    names = [name for name in OBSERVATIONS if row[name] == 1] or ["nothing labelled"]
+    names = [name.replace("Enlarged Cardiomediastinum", "Enl. Cardiomed.") for name in names]
+    shown = names[:3] + ([f"+ {len(names) - 3} more"] if len(names) > 3 else [])
+    return "\n".join(shown)
+
+
+fig = plots.gallery(
+    images,
+    [findings(row) for _, row in sample.iterrows()],
+    title="Fifteen patients, and what their radiographs show",
+)
+plots.show(
+    fig,
+    "Fifteen frontal chest radiographs of different patients with the names of their findings above "
+    "each; some are normal, most have several findings.",
+)
+
+# %% [markdown]
+# ## What you will build
+#
+# A model that fills the tree below from pixels alone: a probability for each of 21 labels, such that a
+# child is never more probable than its parent. Here the tree is filled from the labels of one image.
+
+# %%
+hierarchy = paper_hierarchy()
+test = track.split("test")
+busy = test[list(OBSERVATIONS)].sum(axis=1).sort_values(ascending=False, kind="stable").index[0]
+study = test.loc[busy]
+targets = hierarchy.derive(test.loc[[busy], list(OBSERVATIONS)]).iloc[0]
+print(f"{int((targets == 1).sum())} of {len(hierarchy.labels)} labels are present")
+
+# %%
+fig = plots.draw_hierarchy(hierarchy, targets, title="One image, twenty-one labels, one graph")
+plots.show(
+    fig,
+    "The paper's hierarchy drawn from left to right, with 1 in every box whose label is present in "
+    "one busy image and 0 in the others.",
+)
+
+# %% [markdown]
+# Because the phantom's truth is known, it comes with something no real collection has: the exact
+# pixels of every finding. Notebook 06 will ask whether a heat map lies on them.
+
+# %%
+if track.name == "phantom":
+    drawn = phantom.study_of(track.folder, study["path"])
+    masks = phantom.masks(drawn, size=256)
+    picture = phantom.render(drawn, size=256)
+    names = list(masks)
+    fig = plots.gallery(
+        [picture] * (1 + len(names)),
+        ["the image", *names],
+        columns=min(5, 1 + len(names)),
+        masks=[None, *masks.values()],
+        title="Every finding comes with its exact outline",
+    )
+    plots.show(
+        fig,
+        "The same synthetic radiograph several times; in each copy one finding is outlined.",
+    )
+else:
+    print("Real radiographs come without outlines of their findings.")
+
+# %% [markdown]
+# ## The course
+#
+# | | notebook | the question it answers |
+# |---|---|---|
+# | 00 | start here | what will I build, is my machine ready, which data have I got |
+# | 01 | data and labels | what is a label, and how wrong is it? |
+# | 02 | building the hierarchy | how do 14 names become a graph of 21? |
+# | 03 | deriving penalties | what does the paper's loss penalise, and where is its gradient? |
+# | 04 | training | how is the model trained, and what does each loss change? |
+# | 05 | evaluation | how good is it: which mean, with what interval, and is it coherent? |
+#
+# Every notebook runs alone and in any order. What an earlier one made is found again, or made again.
+#
+# ## Take away
+#
+# - One variable, `DATA` or `CXR_DATA`, chooses the radiographs for the whole course.
+# - The phantom needs nothing and knows the truth; real data need a download and do not.
+#
+# **Next**: 01 looks at the labels, which are where most of the trouble is.

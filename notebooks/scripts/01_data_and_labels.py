@@ -1,0 +1,346 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: notebooks///ipynb,notebooks/scripts///py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · Data and labels
+#
+# What is a label, and how wrong is it?
+#
+# **You will be able to** read CheXpert's label codes, choose a policy for uncertain ones and see what
+# it changes, measure labels against truth, and split data so that a test stays a test.
+#
+# **Needs** nothing. **Minutes** 20, of which about one is computing.
+
+# %%
+# Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
+DATA = ""
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+from IPython.display import display
+
+from cxrlib import data, plots, widgets
+from cxrlib.labels import (
+    NIH_TO_CHEXPERT,
+    OBSERVATIONS,
+    POLICIES,
+    apply_policy,
+    nih_targets,
+    read_chexpert,
+)
+
+track = data.open_track(DATA or None)
+observations = list(OBSERVATIONS)
+has_reports = track.name != "nih"  # NIH publishes finished labels, not codes
+track
+
+# %% [markdown]
+# ## One row per image
+#
+# **Claim.** Three collections with three layouts become one table: where the image is, who it shows,
+# which split it belongs to, and one column per observation.
+
+# %%
+shown = ["path", "view", "sex", "age", "split", "No Finding", "Cardiomegaly", "Edema"]
+track.table[shown].head()
+
+# %% [markdown]
+# ## Four codes
+#
+# CheXpert's labels were read from radiology *reports* by a program (Irvin et al. 2019). For every
+# observation a report can say yes (1), no (0), perhaps (−1), or nothing (blank).
+#
+# **Claim.** Most cells of the table are blank, and for some observations "perhaps" is as common as
+# "yes".
+
+# %%
+if has_reports:
+    codes = read_chexpert(track.folder / "train.csv")[observations]
+else:  # the same code runs on NIH, whose labels are all yes or no
+    codes = track.split("train")[observations]
+
+meaning = {"yes (1)": 1, "perhaps (−1)": -1, "no (0)": 0}
+counts = pd.DataFrame({name: (codes == code).mean() for name, code in meaning.items()})
+counts["blank"] = codes.isna().mean()
+counts.round(2)
+
+# %%
+fig, axis = plots.figure(height=5.2)
+left = np.zeros(len(counts))
+colours = [plots.BLUE, plots.ORANGE, plots.SKY, "#dddddd"]
+for column, colour in zip(counts, colours, strict=True):
+    axis.barh(counts.index[::-1], counts[column][::-1], left=left, color=colour, label=column)
+    left += counts[column][::-1].to_numpy()
+axis.set_xlabel("share of the training images")
+axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+axis.set_title("Reports leave most observations unmentioned", loc="left", pad=28)
+axis.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0)
+plots.show(
+    fig,
+    "Stacked bars, one per observation: the share of training images whose label is yes, perhaps, "
+    "no or blank. Blank is the largest part almost everywhere.",
+)
+
+# %% [markdown]
+# On the real CheXpert training set, Atelectasis has 33,376 yes and 33,739 perhaps; Pneumonia has 6,039
+# yes and 18,770 perhaps (of 223,414 images).
+#
+# ## What to do with "perhaps"
+#
+# | policy | −1 becomes | which says |
+# |---|---|---|
+# | U-Ones | 1 | a radiologist who hedges has seen something |
+# | U-Zeros | 0 | only count what is certain |
+# | U-Ignore | nothing | leave this label out of the loss for this image |
+# | U-Soft | 0.55 to 0.85 | probably (Pham et al. 2019) |
+#
+# Blank becomes 0 in all of them: what a report does not mention is taken to be absent.
+#
+# **Claim.** For some observations, the policy changes the number of positives more than anything else
+# you will do to the data.
+
+# %%
+prevalence = pd.DataFrame({policy: apply_policy(codes, policy).mean() for policy in POLICIES})
+ratio = (prevalence["U-Ones"] / prevalence["U-Zeros"]).sort_values(ascending=False)
+ratio.head(3).round(1).rename("times as many positives with U-Ones as with U-Zeros").to_frame()
+
+# %% [markdown]
+# Choose a policy and see the prevalence it makes, over U-Zeros in grey:
+
+
+# %%
+def draw_policy(policy):
+    table = pd.DataFrame({"U-Zeros": prevalence["U-Zeros"], policy: prevalence[policy]})
+    fig, axis = plots.figure(height=4.6)
+    axis.barh(table.index[::-1], table[policy][::-1], color=plots.BLUE, label=policy)
+    axis.barh(
+        table.index[::-1], table["U-Zeros"][::-1], color="#bbbbbb", label="U-Zeros", height=0.4
+    )
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.set_xlabel("positives among the training images whose label is known")
+    axis.set_title(f"{policy} against U-Zeros", loc="left")
+    axis.legend(loc="lower right")
+    return fig
+
+
+widgets.explore(
+    draw_policy,
+    "Bars of prevalence per observation under U-Ones, with U-Zeros in grey inside each bar; hedged "
+    "observations such as Pneumonia and Consolidation grow most.",
+    policy=ipywidgets.Dropdown(options=POLICIES, description="policy"),
+)
+
+# %% [markdown]
+# ## Who says so? Report labels against the truth
+#
+# A report is not the image. Radiologists leave out what everyone knows, hedge, and compare with an
+# earlier image. Jain et al. (2021) therefore trained *VisualCheXbert* to read a report and label what a
+# radiologist would see *in the image*. The paper trains on those labels.
+#
+# With real data you must take somebody's word for what is in an image. With the phantom the truth is
+# known, so both labelers can be judged.
+#
+# **Claim.** The image-like labels agree with the truth better than the report labels do, and most of
+# all they miss less.
+
+
+# %%
+def agreement(labels, truth):
+    """Sensitivity, false positive rate and Cohen's kappa of binary labels, per observation."""
+    from sklearn.metrics import cohen_kappa_score
+
+    rows = {}
+    for name in observations:
+        given, true = labels[name] == 1, truth[name] == 1
+        rows[name] = {
+            "sensitivity": given[true].mean(),
+            "false positives": given[~true].mean(),
+            "kappa": cohen_kappa_score(given, true),
+        }
+    return pd.DataFrame(rows).T
+
+
+knows_truth = track.name == "phantom"
+if knows_truth:
+
+    def labelled(source, policy="U-Ones"):
+        opened = data.open_track(track.folder, labels=source, uncertain=policy)
+        return opened.split("train").set_index("path")[observations]
+
+    truth = labelled("truth")
+    agreements = {
+        "report, U-Zeros": agreement(labelled("report", "U-Zeros"), truth),
+        "report, U-Ones": agreement(labelled("report", "U-Ones"), truth),
+        "image-like": agreement(labelled("visualchexbert"), truth),
+    }
+    summary = pd.DataFrame({name: table.mean() for name, table in agreements.items()}).T
+    display(summary.round(2))
+else:
+    print("Only the phantom knows the truth: run this notebook without CXR_DATA to see the tables.")
+
+# %%
+if knows_truth:
+    kappas = pd.DataFrame({name: table["kappa"] for name, table in agreements.items()})
+    fig = plots.intervals(
+        kappas,
+        "Image-like labels agree with the truth best",
+        "Cohen's kappa with the truth (0: chance, 1: perfect)",
+        xlim=(0, 1),
+    )
+    plots.show(
+        fig,
+        "Dot plot of Cohen's kappa per observation for report labels with U-Zeros, with U-Ones, and "
+        "image-like labels; the image-like ones are furthest right.",
+    )
+    best = kappas.idxmax(axis=1).eq("image-like").sum()
+    print(f"image-like labels agree best on {best} of 14 observations")
+
+# %% [markdown]
+# Hold on to the middle row too: U-Ones finds more and is wrong more often. No policy makes a report
+# into an image.
+#
+# ## Other names: NIH ChestX-ray14
+#
+# **Claim.** A label that one collection has and the other has not is *missing*, not negative.
+
+# %%
+pd.Series(NIH_TO_CHEXPERT, name="CheXpert").fillna("(no counterpart)").rename_axis("NIH").to_frame()
+
+# %%
+examples = pd.Series(["No Finding", "Effusion|Mass", "Hernia"], index=["normal", "two", "hernia"])
+nih_targets(examples).T.rename_axis("observation")
+
+# %% [markdown]
+# NaN reads "nobody looked". A hernia is not `No Finding`, and it is none of the fourteen either.
+#
+# ## Prevalence and company
+#
+# **Claim.** Findings come in company. What a row shows makes what a column shows much more likely, and
+# a model will use that.
+
+# %%
+binary = track.split("train")[observations] == 1
+together = pd.DataFrame(
+    {column: [binary.loc[binary[row], column].mean() for row in observations] for column in observations},
+    index=observations,
+)  # fmt: skip
+fig = plots.heatmap(
+    together.where(~np.eye(14, dtype=bool)),
+    "Of the images with the row's finding, the share that has the column's too",
+    "share",
+    vmin=0,
+    vmax=1,
+)
+plots.show(
+    fig,
+    "Heat map of conditional prevalence: for every observation, how many of its images also show "
+    "each other observation. Lung Opacity goes with almost everything.",
+)
+
+# %% [markdown]
+# ## Splitting: by patient, or you measure memory
+#
+# Patients come back. Two images of one person share a heart, a spine, a pacemaker, and often the
+# disease.
+#
+# **Claim.** If images of one patient fall on both sides of a split, a model that only *memorises faces*
+# looks like one that recognises disease.
+#
+# The simplest model that remembers: describe every image by how it differs from the average chest
+# (whitened principal components, the old "eigenfaces"), find the five most similar training images, and
+# repeat their labels. Ten random splits each way, with the same images and the same model.
+
+# %%
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import normalize
+
+several = track.table.groupby("patient")["path"].transform("size") > 1
+returning = track.table[several].head(2000).reset_index(drop=True)
+patients = returning["patient"].to_numpy()
+pixels = data.read_images([track.folder / path for path in returning["path"]], 32)
+pixels = pixels.flatten(1).numpy() / 255.0
+pixels = (pixels - pixels.mean(axis=1, keepdims=True)) / pixels.std(axis=1, keepdims=True)
+faces = normalize(PCA(min(80, len(pixels) // 4), whiten=True, random_state=0).fit_transform(pixels))
+print(f"{len(returning):,} images of {len(set(patients)):,} patients who came back")
+
+
+# %%
+def memory_auroc(splits):
+    """Macro AUROC of the remembering model over the observations, for each split."""
+    results = []
+    for train, test in splits:
+        aurocs = []
+        for name in observations:
+            known = returning[name].notna().to_numpy()
+            here, there = train[known[train]], test[known[test]]
+            target = (returning[name] == 1).to_numpy()
+            if target[here].any() and target[there].sum() >= 5 and not target[there].all():
+                model = KNeighborsClassifier(5, weights="distance")
+                scores = model.fit(faces[here], target[here]).predict_proba(faces[there])[:, 1]
+                aurocs.append(roc_auc_score(target[there], scores))
+        results.append(np.mean(aurocs))
+    return np.array(results)
+
+
+options = {"n_splits": 10, "test_size": 0.3, "random_state": 0}
+by_image = memory_auroc(ShuffleSplit(**options).split(faces))
+by_patient = memory_auroc(GroupShuffleSplit(**options).split(faces, groups=patients))
+gap = by_image.mean() - by_patient.mean()
+
+# %%
+fig, axis = plots.figure(height=2.4)
+for row, values in enumerate((by_patient, by_image)):
+    axis.plot(values, np.full(10, row), "o", color=plots.BLUE, alpha=0.5, ms=8)
+    axis.plot(values.mean(), row, "|", color=plots.RED, ms=34, mew=3)
+axis.set_yticks([0, 1], ["split by patient", "split by image"])
+axis.axvline(0.5, color=plots.GREY, ls="--", lw=1)
+axis.set_ylim(-0.6, 1.6)
+axis.set_xlabel("macro AUROC of a model that only remembers (0.5: chance; red: mean)")
+axis.set_title(f"Splitting by image inflates AUROC by {gap:.2f}", loc="left")
+plots.show(
+    fig,
+    "Dots for ten splits each way: the remembering model's AUROC is higher when images of one "
+    "patient may fall on both sides.",
+)
+
+# %%
+print("higher on average when split by image:", bool(gap > 0))
+
+# %% [markdown]
+# That difference is not skill: it vanishes with the first new patient. A network remembers far better
+# than five neighbours do, so its inflation is larger. `cxrlib` refuses a table in
+# which a patient is in two splits:
+
+# %%
+leaky = track.table.copy()
+first = leaky.index[leaky["split"] == "train"][0]
+leaky.loc[leaky.index[leaky["split"] == "test"][:1], "patient"] = leaky.loc[first, "patient"]
+try:
+    data.require_disjoint_patients(leaky)
+except data.DataError as error:
+    print(error)
+
+# %% [markdown]
+# ## Take away
+#
+# - A label is somebody's reading of somebody's report. Codes: yes, no, perhaps, nothing.
+# - The policy for "perhaps" is a modelling decision; missing is not negative.
+# - Measured against truth, image-like labels beat report labels; the paper's choice is sound.
+# - Split by patient. Always.
+#
+# **Next**: 02 builds the hierarchy over these fourteen names.

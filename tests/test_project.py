@@ -1,0 +1,136 @@
+"""The project agrees with itself: versions, notebooks and scripts, what may not be committed."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import cpu_lock
+import jupytext
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINNED = dict(
+    requirement.split("==")
+    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["course"]
+)
+LOCK = (ROOT / "requirements.lock").read_text()
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def tracked_files():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout, so there is no list of tracked files")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+# --- Versions ------------------------------------------------------------------------------
+
+
+def test_the_lock_has_the_pinned_versions():
+    locked = {name: version for name, version, _ in cpu_lock.blocks(LOCK)}
+    assert {name: locked.get(name) for name in PINNED} == PINNED
+
+
+def test_every_requirement_has_hashes_and_none_an_address():
+    for name, _, block in cpu_lock.blocks(LOCK):
+        assert "--hash=sha256:" in block, name
+    assert "://" not in LOCK
+
+
+def test_environment_yml_agrees_with_the_pins():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(part["pip"] for part in environment["dependencies"] if isinstance(part, dict))
+    named = dict(item.split("==") for item in pip if "==" in item)
+    assert named == PINNED
+
+
+def test_the_cpu_lock_drops_torch_and_cuda_only():
+    kept, torch = cpu_lock.split_lock(LOCK)
+    before = {name for name, _, _ in cpu_lock.blocks(LOCK)}
+    after = {name for name, _, _ in cpu_lock.blocks(kept)}
+    dropped = before - after
+    assert torch == [f"torch=={PINNED['torch']}", f"torchvision=={PINNED['torchvision']}"]
+    assert {"torch", "torchvision", "triton"} <= dropped
+    assert all(re.match(r"torch|torchvision|triton|nvidia-|cuda-", name) for name in dropped)
+    unchanged = [block for name, _, block in cpu_lock.blocks(LOCK) if name in after]
+    assert [block for _, _, block in cpu_lock.blocks(kept)] == unchanged
+
+
+def test_the_readme_gives_a_reason_for_every_dependency():
+    readme = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `([^|]+)` \| (.+) \|$", readme, re.MULTILINE)
+    reasons = {name.strip(" `"): reason for names, reason in rows for name in names.split("`, `")}
+    missing = [name for name in PINNED if not reasons.get(name, "").strip()]
+    assert not missing
+
+
+# --- Notebooks -----------------------------------------------------------------------------
+
+
+def test_every_notebook_has_its_script():
+    scripts = {path.stem for path in (ROOT / "notebooks" / "scripts").glob("*.py")}
+    assert {path.stem for path in NOTEBOOKS} == scripts
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_and_script_hold_the_same_cells(path):
+    script = jupytext.read(ROOT / "notebooks" / "scripts" / f"{path.stem}.py")
+    notebook = nbformat.read(path, as_version=4)
+
+    def cells(nb):
+        return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in nb.cells]
+
+    assert cells(notebook) == cells(script), f"run: make notebooks NAMES={path.stem[:2]}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_code_cell_was_run_once_from_top_to_bottom(path):
+    # nbval compares a cell that was never executed with nothing, and passes.
+    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    assert code
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not [o for o in outputs if any("widget" in kind for kind in o.get("data", {}))]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_figure_has_alternative_text(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata.get("image/png", {}).get("alt", "")) > 30
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_opens_and_closes_as_all_do(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert re.match(rf"# {path.stem[:2]} · ", cells[0].source)
+    for word in ("**You will be able to**", "**Needs**", "**Minutes**"):
+        assert word in cells[0].source, word
+    assert any("## Take away" in c.source for c in cells[-2:])
+    assert any('DATA = ""' in c.source for c in cells if c.cell_type == "code")
+
+
+# --- What may not be committed ---------------------------------------------------------------
+
+
+def test_no_path_of_a_machine_and_no_package_index_is_committed():
+    here = re.escape(str(ROOT))
+    forbidden = re.compile(rf"/(?:home|root|Users)/\w|//(?:pypi|files\.pythonhosted)\.|{here}")
+    for path in tracked_files():
+        if path.suffix not in {".png", ".jpg"} and path.name != Path(__file__).name:
+            found = forbidden.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert not found, f"{path.relative_to(ROOT)}: {found[0]}"
+
+
+def test_no_image_weights_or_table_of_patients_is_committed():
+    kinds = {".jpg", ".jpeg", ".dcm", ".ckpt", ".pt", ".pth", ".csv"}
+    assert not [path.name for path in tracked_files() if path.suffix in kinds]
