@@ -1,0 +1,40 @@
+"""The workshop's model over several seeds: seconds of training, and AUROC on the test split.
+
+    python benchmarks/training_seeds.py [--seeds 3] [--loss flat]
+
+Runs are kept below runs/, so a second call only reads them.
+"""
+
+import argparse
+
+import pandas as pd
+
+from cxrlib import data, training
+from cxrlib.evaluation import evaluate
+from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--loss", default="flat", choices=training.LOSSES)
+    options = parser.parse_args()
+    hierarchy, track = paper_hierarchy(), data.open_track()
+    columns = {}
+    for seed in range(options.seeds):
+        settings = training.Settings(loss=options.loss, seed=seed)
+        run = training.train(track, hierarchy, settings, name=f"seed{seed}-{options.loss}")
+        loaders = training.make_data(track, hierarchy, settings)
+        scores = training.predict(run.model(), loaders.dataset("test"), hierarchy.labels)
+        result = evaluate(loaders.targets("test").reset_index(drop=True), scores)
+        per_label = result.per_label.loc[sorted(OBSERVATIONS), "auroc"]
+        columns[f"seed {seed}"] = pd.concat(
+            [per_label, result.summary, pd.Series({"seconds": run.seconds})]
+        )
+    table = pd.DataFrame(columns)
+    print(table.assign(mean=table.mean(axis=1), sd=table.std(axis=1)).round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cxrlib import plots
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy
+
+PAPER = paper_hierarchy()
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def texts(fig):
+    return {text.get_text() for axis in fig.axes for text in axis.texts}
+
+
+def test_the_layout_puts_parents_left_of_children_and_boxes_apart():
+    places = plots._layout(PAPER)
+    assert set(places) == set(PAPER.labels)
+    assert all(places[parent][0] < places[child][0] for parent, child in PAPER.edges)
+    for column in {x for x, _ in places.values()}:
+        rows = sorted(y for x, y in places.values() if x == column)
+        assert np.diff(rows).min(initial=1) > 0.8
+
+
+def test_no_edge_runs_behind_a_box():
+    places = plots._layout(PAPER)
+    for parent, child in PAPER.edges:
+        (x0, _), (x1, y1) = places[parent], places[child]
+        between = [y for x, y in places.values() if x0 < x < x1]
+        assert all(abs(y - y1) > 0.4 for y in between), (parent, child)
+
+
+def test_the_hierarchy_shows_every_label_and_its_value():
+    values = pd.Series(0.25, index=PAPER.labels)
+    values["Fracture"] = np.nan
+    shown = texts(plots.draw_hierarchy(PAPER, values, title="t"))
+    assert "Edema  0.25" in shown
+    assert "Fracture" in shown  # unknown: no number
+    assert len(shown) == 21
+
+
+def test_a_hierarchy_without_edges_is_drawn():
+    assert texts(plots.draw_hierarchy(Hierarchy(["A", "B"], []))) == {"A", "B"}
+
+
+def test_gallery_scales_by_type_and_outlines_masks():
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[2:5, 2:5] = True
+    images = [np.full((8, 8), 128, dtype=np.uint8), np.full((1, 8, 8), 0.5, dtype=np.float32)]
+    fig = plots.gallery(images, ["a", "b"], columns=2, masks=[mask, None])
+    grey, fraction = (axis.images[0] for axis in fig.axes[:2])
+    assert grey.get_clim() == (0, 255)
+    assert fraction.get_clim() == (0, 1)
+    assert [bool(axis.collections) for axis in fig.axes[:2]] == [True, False]
+
+
+def test_png_is_a_picture_with_its_text_and_the_figure_is_closed():
+    fig, _ = plots.figure()
+    bundle = plots.png(fig, "what it shows")
+    assert Image.open(io.BytesIO(bundle["image/png"])).format == "PNG"
+    assert bundle["text/plain"] == "[figure] what it shows"
+    assert not plt.fignum_exists(fig.number)
+
+
+def test_bars_and_intervals_draw_what_they_are_given():
+    table = pd.DataFrame({"a": [0.1, 0.2], "b": [0.3, 0.4]}, index=["x", "y"])
+    drawn = {round(float(p.get_width()), 3) for p in plots.bars(table, "t", "x").axes[0].patches}
+    assert drawn == {0.1, 0.2, 0.3, 0.4}
+    fig = plots.intervals(table["a"], "t", "x", low=table["a"] - 0.05, high=table["a"] + 0.05)
+    dots = fig.axes[0].lines[0]
+    assert sorted(dots.get_xdata()) == [0.1, 0.2]
+    segments = fig.axes[0].collections[0].get_segments()
+    assert sorted(s[0][0] for s in segments) == pytest.approx([0.05, 0.15])
+
+
+def test_the_style_is_not_left_behind():
+    before = dict(plt.rcParams)
+    plots.bars(pd.DataFrame({"a": [1.0]}), "t", "x")
+    assert dict(plt.rcParams) == before
