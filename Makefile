@@ -42,7 +42,7 @@ endif
 	@touch $@
 
 data: $(STAMP) ## make the phantom cohort in data/phantom, unless it is there
-	$(BIN)/python -c 'from cxrlib.phantom import write_cohort; write_cohort("data/phantom")'
+	$(BIN)/python -c 'from cxrlib.cohort import write_cohort; write_cohort("data/phantom")'
 
 course: $(STAMP) ## run every notebook in order and leave pages to read in build/pages
 	@test -n "$(CXR_DATA)" || $(MAKE) --no-print-directory data

@@ -2,8 +2,8 @@
 
     python benchmarks/derive.py
 
-Draws labels of CheXpert's size (223,414 rows) and prints the seconds for ours, best of five, and how
-many times longer a loop over rows takes (timed on 2,000 rows, in the same run).
+Draws labels of CheXpert's size (223,414 rows) and prints the seconds for ours, best of five, and
+how many times longer a loop over rows takes (timed on 2,000 rows, in the same run).
 """
 
 import time

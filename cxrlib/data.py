@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from cxrlib import phantom
+from cxrlib import cohort
 from cxrlib.labels import (
     OBSERVATIONS,
     LabelError,
@@ -113,7 +113,7 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
     """
     folder = Path(folder) if folder is not None else data_folder()
     if folder == DEFAULT_FOLDER:
-        phantom.write_cohort(folder)
+        cohort.write_cohort(folder)
     if (folder / "Data_Entry_2017_v2020.csv").is_file():
         name, table = "nih", _read_nih_table(folder)
     elif (folder / "train.csv").is_file():

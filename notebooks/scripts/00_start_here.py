@@ -73,7 +73,7 @@ print("cores:", os.cpu_count(), "· accelerator:", accelerator or "none, which i
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
 DATA = ""
 
-from cxrlib import data, phantom, plots
+from cxrlib import cohort, data, phantom, plots
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 
@@ -132,7 +132,7 @@ plots.show(
 
 # %%
 if track.name == "phantom":
-    drawn = phantom.study_of(track.folder, study["path"])
+    drawn = cohort.study_of(track.folder, study["path"])
     masks = phantom.masks(drawn, size=256)
     picture = phantom.render(drawn, size=256)
     names = list(masks)

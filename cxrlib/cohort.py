@@ -1,0 +1,385 @@
+"""A cohort of phantoms on disk: labelers, tables and images in CheXpert's own layout.
+
+The truth of every image is known (``phantom``). What reaches a training set is what a labeler made
+of it: one reads reports, as CheXpert's does, one agrees with the image, as VisualCheXbert does. The
+rates of their errors stand in two tables below.
+"""
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import socket
+from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+from PIL import Image
+from tqdm import tqdm
+
+from cxrlib import phantom
+from cxrlib.labels import OBSERVATIONS
+from cxrlib.phantom import FINDINGS, check_size, draw_studies, render
+
+PATIENTS = {"train": 2160, "valid": 270, "test": 570}  # about 4,000, 500 and 1,000 images
+
+# --- Labelers: what reaches a training set --------------------------------------------------------
+
+# What a report says of a finding: P(1), P(−1) and P(0); it is silent (blank) otherwise. First where
+# the finding is drawn, then where it is only implied (the reader names the child, not the parent),
+# then where it is absent.
+REPORT = {
+    "Enlarged Cardiomediastinum": ((0.60, 0.15, 0.02), (0.07, 0.03, 0.02), (0.01, 0.03, 0.11)),
+    "Cardiomegaly": ((0.78, 0.07, 0.02), None, (0.02, 0.02, 0.06)),
+    "Lung Opacity": ((0.82, 0.04, 0.02), (0.53, 0.03, 0.02), (0.08, 0.02, 0.05)),
+    "Lung Lesion": ((0.76, 0.07, 0.01), None, (0.01, 0.01, 0.01)),
+    "Edema": ((0.78, 0.10, 0.04), None, (0.03, 0.04, 0.11)),
+    "Consolidation": ((0.66, 0.14, 0.04), (0.17, 0.15, 0.03), (0.02, 0.09, 0.14)),
+    "Pneumonia": ((0.45, 0.38, 0.01), None, (0.01, 0.06, 0.02)),
+    "Atelectasis": ((0.66, 0.20, 0.01), None, (0.03, 0.08, 0.01)),
+    "Pneumothorax": ((0.88, 0.04, 0.03), None, (0.01, 0.01, 0.27)),
+    "Pleural Effusion": ((0.86, 0.05, 0.03), None, (0.03, 0.04, 0.23)),
+    "Pleural Other": ((0.62, 0.15, 0.01), None, (0.01, 0.01, 0.00)),
+    "Fracture": ((0.75, 0.03, 0.02), None, (0.01, 0.00, 0.01)),
+    "Support Devices": ((0.93, 0.01, 0.01), None, (0.04, 0.00, 0.05)),
+}
+
+# What a labeler that agrees with the image says: P(1) where a finding is present, where absent.
+VISUAL = {
+    "Enlarged Cardiomediastinum": (0.93, 0.020),
+    "Cardiomegaly": (0.94, 0.015),
+    "Lung Opacity": (0.96, 0.030),
+    "Lung Lesion": (0.90, 0.010),
+    "Edema": (0.94, 0.020),
+    "Consolidation": (0.93, 0.020),
+    "Pneumonia": (0.90, 0.015),
+    "Atelectasis": (0.93, 0.025),
+    "Pneumothorax": (0.94, 0.010),
+    "Pleural Effusion": (0.96, 0.015),
+    "Pleural Other": (0.89, 0.010),
+    "Fracture": (0.91, 0.010),
+    "Support Devices": (0.97, 0.020),
+}
+
+
+def report_labels(rng, study):
+    """A report labeler's 14 codes for ``study``: 1.0, 0.0, −1.0, or NaN where nothing is said.
+
+    The errors are those of ``REPORT``, independent of each other and of severity. No Finding is 1
+    where the labeler has found nothing else than devices, so a missed finding makes it wrong.
+    """
+    labels = {}
+    for name, (drawn, implied, absent) in REPORT.items():
+        present = drawn if name in study.drawn else implied if name in study.severity else absent
+        silent = 1 - sum(present)
+        labels[name] = float(rng.choice([1.0, -1.0, 0.0, np.nan], p=[*present, silent]))
+    return {"No Finding": 1.0 if _looks_normal(study, labels) else np.nan} | labels
+
+
+def visual_labels(rng, study):
+    """An image-like labeler's 14 codes for ``study``, 1.0 or 0.0, with the errors of ``VISUAL``."""
+    labels = {
+        name: float(rng.random() < (hit if name in study.severity else false_alarm))
+        for name, (hit, false_alarm) in VISUAL.items()
+    }
+    return {"No Finding": float(_looks_normal(study, labels))} | labels
+
+
+def _looks_normal(study, labels):
+    found = {name for name, label in labels.items() if label in (1.0, -1.0)}
+    return not study.other and not found - {"Support Devices"}
+
+
+# --- A cohort on disk, in CheXpert's layout -------------------------------------------------------
+
+SPLITS = ("train", "valid", "test")
+RECORD = "cohort.json"
+COLUMNS = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *OBSERVATIONS)
+
+
+class CohortError(ValueError):
+    """A folder cannot hold, or does not hold, the cohort asked for; the message says why."""
+
+
+def generator_version():
+    """A hash of the code that draws: cohorts are the same only where it is."""
+    sources = [Path(module).read_bytes() for module in (phantom.__file__, __file__)]
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
+
+
+def write_cohort(folder, patients=None, size=128, seed=0, processes=None, progress=True):
+    """Write images and label tables in CheXpert's layout; return the folder's path.
+
+    The same arguments give the same bytes, whatever the number of processes. The folder appears
+    only when it is complete: until then the files lie in a hidden folder beside it, which is
+    removed on an error, and by the next run after a crash. A complete cohort of the same
+    arguments is returned as it is.
+
+    Parameters
+    ----------
+    folder : where to write. Its name becomes the first part of every ``Path``.
+    patients : split → number of patients; default ``PATIENTS``. A patient has 1 to 4 studies.
+    size : pixels per side, at least 32.
+    seed : a whole number; another seed draws other patients.
+    processes : how many to use; default, one for each core. 1 starts none. More than 1, in a
+        script, need the usual ``if __name__ == "__main__":`` around the call.
+    progress : whether to show a progress bar on stderr.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range (named in the message).
+    CohortError
+        ``folder`` exists and holds something else. Nothing in it is touched.
+    OSError
+        The disk is full, or the folder is not writable.
+    """
+    folder, record = Path(folder).absolute(), _record(patients, size, seed)
+    if processes is not None and (not isinstance(processes, int) or processes < 1):
+        raise ValueError(f"processes={processes!r}: expected a whole number above 0, or None.")
+    if is_complete(folder, patients, size, seed):
+        return folder
+    _refuse_other(folder, record)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        partial = folder.parent / f".{folder.name}.partial-{socket.gethostname()}-{os.getpid()}"
+        partial.mkdir()
+        try:
+            _write_files(partial, folder.name, record, processes, progress)
+            _publish(partial, folder, record)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise _explain(error, folder) from error
+    return folder
+
+
+def is_complete(folder, patients=None, size=128, seed=0):
+    """Whether ``folder`` holds the whole cohort that these arguments describe."""
+    return _read_record(Path(folder)) == _record(patients, size, seed)
+
+
+def study_of(folder, path):
+    """Draw again the ``Study`` behind an image of a written cohort.
+
+    Parameters
+    ----------
+    folder : a folder that ``write_cohort`` wrote.
+    path : the image: an entry of a table's ``Path`` column, or its path on disk.
+
+    Raises
+    ------
+    CohortError
+        ``folder`` is no cohort, or another version of this module drew it.
+    KeyError
+        The cohort has no such image.
+    """
+    record = _read_record(Path(folder))
+    if record is None:
+        raise CohortError(f"{folder}: no {RECORD} in it, so it is not a complete phantom cohort.")
+    if record["generator"] != generator_version():
+        raise CohortError(
+            f"{folder}: drawn by version {record['generator']} of the phantom, this is version "
+            f"{generator_version()}, which draws other patients. Write the cohort again."
+        )
+    pattern = r"(train|valid|test)/patient(\d{5,})/study(\d+)/view1_frontal\.jpg"
+    match = re.search(rf"(?:^|/){pattern}$", Path(path).as_posix())
+    if match:
+        split, patient, number = match[1], int(match[2]), int(match[3])
+        if _split_of(patient, record["patients"]) == split:
+            studies = draw_studies(_patient_rng(record["seed"], patient))
+            if 1 <= number <= len(studies):
+                return studies[number - 1]
+    raise KeyError(
+        f"{path}: no such image in the cohort {folder}, which has {record['patients']} patients. "
+        "Expected a path like phantom/train/patient00001/study1/view1_frontal.jpg."
+    )
+
+
+def _record(patients, size, seed):
+    """What makes a cohort the one it is: the content of its ``cohort.json``."""
+    patients = dict(PATIENTS if patients is None else patients)
+    check_size(size)
+    if not _is_count(seed):
+        raise ValueError(f"seed={seed!r}: expected a whole number, 0 or more.")
+    for split, count in patients.items():
+        if split not in SPLITS or not _is_count(count):
+            raise ValueError(
+                f"patients={{{split!r}: {count!r}}}: expected a number of patients, 0 or more, "
+                f"for some of the splits {', '.join(SPLITS)}."
+            )
+    if not sum(patients.values()):
+        raise ValueError(f"patients={patients!r}: expected at least one patient.")
+    counts = {split: int(patients.get(split, 0)) for split in SPLITS}
+    return {"seed": int(seed), "size": int(size), "patients": counts} | {
+        "generator": generator_version()
+    }
+
+
+def _is_count(value):
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+
+
+def _read_record(folder):
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return {key: record[key] for key in ("seed", "size", "patients", "generator")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refuse_other(folder, record):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    found = _read_record(folder)
+    if found is None:
+        raise CohortError(
+            f"{folder}: exists, and is not a complete phantom cohort (no readable {RECORD}). "
+            "Nothing was changed. Choose another folder, or move this one away."
+        )
+    wanted = {key: value for key, value in record.items() if value != found[key]}
+    there = {key: found[key] for key in wanted}
+    raise CohortError(
+        f"{folder}: holds another phantom cohort, with {there} where {wanted} was asked for. "
+        "Nothing was changed. Choose another folder, or delete this one to write it anew."
+    )
+
+
+def _remove_stale(folder):
+    """Remove what runs on this machine left behind when they were killed."""
+    prefix = f".{folder.name}.partial-{socket.gethostname()}-"
+    for left in folder.parent.iterdir():
+        process = left.name.removeprefix(prefix)
+        if left.name.startswith(prefix) and process.isdigit() and not _other_runs(int(process)):
+            shutil.rmtree(left)
+
+
+def _other_runs(process):
+    """Whether a process other than this one has that number; what we left ourselves is stale."""
+    return process != os.getpid() and psutil.pid_exists(process)
+
+
+def _publish(partial, folder, record):
+    try:
+        if folder.is_dir():
+            folder.rmdir()  # empty, or this fails
+        partial.rename(folder)
+    except OSError:
+        # Another run may have been faster; its cohort is the same to the byte.
+        if _read_record(folder) != record:
+            raise
+
+
+def _explain(error, folder):
+    """The same error, with what to do about it."""
+    advice = "Is the folder writable?"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT if hasattr(errno, "EDQUOT") else None):
+        advice = "The disk is full. Free some space, or choose a folder on another disk."
+    return OSError(
+        error.errno,
+        f"{folder}: the cohort could not be written ({error.strerror or error}). {advice} "
+        "What was written has been removed; run it again to start afresh",
+    )
+
+
+def _write_files(partial, name, record, processes, progress):
+    """Fill ``partial``: images, tables and, last of all, the record."""
+    work = [(partial, name, record, number) for number in range(1, 1 + _last(record["patients"]))]
+    processes = min(processes or os.cpu_count() or 1, max(1, len(work) // 4))
+    bar = tqdm(total=len(work), desc="patients", unit="", disable=not progress)
+    rows = []
+    with bar:
+        if processes == 1:
+            for task in work:
+                rows += _write_patient(task)
+                bar.update()
+        else:
+            spawn = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
+            with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+                try:
+                    for written in pool.map(_write_patient, work, chunksize=4):
+                        rows += written
+                        bar.update()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+    _write_tables(partial, pd.DataFrame(rows))
+    content = record | {"images": len(rows), "cxrlib": _package_version()}
+    (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_patient(task):
+    """Write the images of one patient; return a row of facts and labels for each."""
+    partial, name, record, number = task
+    split = _split_of(number, record["patients"])
+    labeler = _patient_rng(record["seed"], number, 1)
+    rows = []
+    for study in draw_studies(_patient_rng(record["seed"], number)):
+        place = f"{split}/patient{number:05d}/study{study.number}/view1_frontal.jpg"
+        (partial / place).parent.mkdir(parents=True)
+        image = Image.fromarray(render(study, record["size"]))
+        image.save(partial / place, quality=95)
+        row = {"Path": f"{name}/{place}", "split": split, "Sex": study.patient.sex}
+        row |= {"Age": study.patient.age, "Frontal/Lateral": "Frontal", "AP/PA": study.projection}
+        row |= {("truth", key): value for key, value in study.truth.items()}
+        row |= {("report", key): value for key, value in report_labels(labeler, study).items()}
+        row |= {("visual", key): value for key, value in visual_labels(labeler, study).items()}
+        severity = study.severity
+        row |= {f"severity {key}": round(severity.get(key, 0.0), 4) for key in FINDINGS}
+        rows.append(row | {"cause": study.patient.cause, "other": study.other})
+    return rows
+
+
+def _write_tables(partial, rows):
+    def table(split, labels):
+        columns = {(labels, observation): observation for observation in OBSERVATIONS}
+        chosen = rows[rows["split"] == split].rename(columns=columns)
+        chosen = chosen[list(COLUMNS)]
+        return chosen.astype(dict.fromkeys(OBSERVATIONS, float))
+
+    for file, split, labels in (
+        ("train.csv", "train", "report"),
+        ("train_visualCheXbert.csv", "train", "visual"),
+        ("valid.csv", "valid", "truth"),
+        ("test.csv", "test", "truth"),
+    ):
+        _to_csv(table(split, labels), partial / file)
+    columns = {("truth", observation): observation for observation in OBSERVATIONS}
+    truth = rows.rename(columns=columns)
+    kept = ["Path", *OBSERVATIONS, *(f"severity {name}" for name in FINDINGS), "cause", "other"]
+    _to_csv(truth[kept], partial / "truth.csv")
+
+
+def _to_csv(table, path):
+    table.to_csv(path, index=False, lineterminator="\n")
+
+
+def _last(patients):
+    return sum(patients.values())
+
+
+def _split_of(number, patients):
+    """The split of patient ``number``: numbers run on from train to valid to test."""
+    for split in SPLITS:
+        if 1 <= number <= patients[split]:
+            return split
+        number -= patients[split]
+    return None
+
+
+def _patient_rng(seed, number, stream=0):
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, stream)))
+
+
+def _package_version():
+    try:
+        return metadata.version("cxrlib")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "not installed"
