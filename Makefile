@@ -4,69 +4,99 @@
 #   make course TORCH=cpu           the same with PyTorch's CPU-only builds (Linux; saves several GB)
 #   make course CXR_DATA=/my/nih    the same on real radiographs (see data/README.md)
 
-PYTHON ?= python3
-TORCH ?= default
-PYTEST_ARGS ?=
-
 VENV := .venv
 BIN := $(VENV)/bin
-# One stamp per variant, so that asking for the other one installs it.
-STAMP := $(VENV)/.installed-$(TORCH)
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+
+# Once .venv has PyTorch of one kind, default or cpu, it keeps it until TORCH says otherwise.
+HAS_TORCH := $(shell cat $(VENV)/.torch 2>/dev/null)
+
+PYTHON ?= python3
+TORCH ?= $(or $(HAS_TORCH),default)
+PYTEST_ARGS ?=
+
+ifneq ($(TORCH),$(filter default cpu,$(TORCH)))
+$(error TORCH=$(TORCH): expected default or cpu)
+endif
+ifneq ($(TORCH),$(or $(HAS_TORCH),$(TORCH)))
+$(STAMP): FORCE
+endif
 
 export CXR_DATA
+# Notebooks run in notebooks/, so a relative CXR_DATA must become absolute first.
+ABSOLUTE_DATA := case "$$CXR_DATA" in ""|/*) ;; *) CXR_DATA=$$PWD/$$CXR_DATA ;; esac
 
-.PHONY: help setup course lab test data lock notebooks clean distclean
+.DEFAULT_GOAL := help
+.PHONY: help setup course lab test data lock notebooks clean distclean FORCE
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## create .venv and install the exact versions of requirements.lock
 
 $(STAMP): requirements.lock pyproject.toml tools/cpu_lock.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is older. Try: make setup PYTHON=python3.12"; \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is not. Try: make setup PYTHON=python3.12"; \
 	  exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	rm -f $(VENV)/.installed-*
-ifeq ($(TORCH),cpu)
-	$(BIN)/python tools/cpu_lock.py requirements.lock $(VENV)/cpu.lock > $(VENV)/torch.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r $(VENV)/cpu.lock
-	$(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu --no-deps $$(cat $(VENV)/torch.txt)
-else
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
-endif
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
-	@$(BIN)/python -c 'import torch, torchvision; torch.ops.torchvision.nms' || { \
-	  echo "torch and torchvision do not fit together: remove .venv and run make setup again."; \
+	@rm -f $@
+	@if [ "$(TORCH)" != "$(or $(HAS_TORCH),$(TORCH))" ]; then \
+	  echo "Changing PyTorch from $(HAS_TORCH) to $(TORCH): making .venv anew"; rm -rf $(VENV); fi
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "No virtual environment could be made. On Debian and Ubuntu: apt install python3-venv"; \
+	  rm -rf $(VENV); exit 1; }
+	@echo $(TORCH) > $(VENV)/.torch
+	@echo "Installing requirements.lock into .venv, PyTorch: $(TORCH). The first time takes minutes."
+# The CPU-only builds are for Linux: elsewhere the default ones bring no CUDA.
+	@if [ "$(TORCH)" = cpu ] && [ "$$(uname -s)" = Linux ]; then \
+	  mkdir -p build && \
+	  torch=$$($(BIN)/python tools/cpu_lock.py requirements.lock build/requirements-cpu.lock) && \
+	  $(PIP) --require-hashes --no-deps -r build/requirements-cpu.lock && \
+	  $(BIN)/uv pip install --python $(BIN)/python --torch-backend cpu --no-deps --reinstall $$torch; \
+	else \
+	  $(PIP) --require-hashes -r requirements.lock; \
+	fi
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'import torch, torchvision; torchvision.ops.nms; torch.ops.torchvision.nms' || { \
+	  echo "torch and torchvision do not fit together. Remove .venv and run make setup again."; \
 	  exit 1; }
 	@touch $@
 
+FORCE:
+
 data: $(STAMP) ## make the phantom cohort in data/phantom, unless it is there
-	$(BIN)/python -c 'from cxrlib.cohort import write_cohort; write_cohort("data/phantom")'
+	@$(BIN)/python tools/make_data.py
 
 course: $(STAMP) ## run every notebook in order and leave pages to read in build/pages
-	@test -n "$(CXR_DATA)" || $(MAKE) --no-print-directory data
-	$(BIN)/python tools/course.py run
+	@test -n "$$CXR_DATA" || $(BIN)/python tools/make_data.py
+	@$(ABSOLUTE_DATA); $(BIN)/python tools/course.py run
 
 lab: $(STAMP) ## open JupyterLab on the first notebook
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(LAB_ARGS)
+	@$(ABSOLUTE_DATA); $(BIN)/jupyter lab notebooks/00_start_here.ipynb $(LAB_ARGS)
 
+# The stored outputs are the phantom's, whatever CXR_DATA says.
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 1800
 test: data ## check style, run the unit tests, and compare every notebook with its stored outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest $(PYTEST_ARGS)
-	CXR_DATA= $(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 1800 $(PYTEST_ARGS) notebooks
+	CXR_DATA= $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(if $(wildcard notebooks/*.ipynb),\
+	  CXR_DATA= $(BIN)/python -m pytest $(NBVAL) $(PYTEST_ARGS) notebooks,\
+	  @echo "notebooks/ holds no notebook to compare. Authors: make notebooks")
 
-lock: ## resolve pyproject.toml into requirements.lock (needs the network)
+lock: | $(BIN)/uv ## resolve pyproject.toml into requirements.lock (needs the network)
 	$(BIN)/uv pip compile pyproject.toml --extra course --universal --python-version 3.11 \
 	  --generate-hashes --no-header --output-file requirements.lock
 
+$(BIN)/uv:
+	@echo "No .venv yet: run make setup first."; exit 1
+
 notebooks: data ## for authors: run notebooks/scripts and write notebooks/*.ipynb with outputs
 	$(BIN)/ruff format --quiet notebooks/scripts
-	CXR_DATA= $(BIN)/python tools/course.py author $(NAMES)
+	@CXR_DATA= $(BIN)/python tools/course.py author $(NAMES)
 
 clean: ## remove what the commands made, except .venv
-	rm -rf build runs data/phantom .pytest_cache .ruff_cache .hypothesis
+	rm -rf build runs data/phantom data/.phantom.partial-* .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv too
 	rm -rf $(VENV) cxrlib.egg-info

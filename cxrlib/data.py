@@ -423,7 +423,7 @@ class ChestData(pl.LightningDataModule):
     track : Track
     hierarchy : Hierarchy; it derives the groups of every split, and tensors have its order.
     size, batch_size : of images, in pixels and in number.
-    augment : a transform for the training images; ``train_transforms()`` by default.
+    augment : a transform for the training images; ``to_float()``, no augmentation, by default.
     in_memory : see ``ChestDataset``.
     workers : processes that load; 0 is quickest for small images in memory.
     seed : of the order in which training images come.
@@ -445,7 +445,7 @@ class ChestData(pl.LightningDataModule):
         self.hierarchy = hierarchy
         self.size = size
         self.batch_size = batch_size
-        self.augment = augment or train_transforms()
+        self.augment = augment
         self.in_memory = in_memory
         self.workers = workers
         self.seed = seed

@@ -1,3 +1,6 @@
+"""tools/course.py, on notebooks of a few cells."""
+
+import gc
 import json
 import re
 
@@ -57,14 +60,49 @@ def test_runs_in_order_writes_pages_and_skips_what_is_up_to_date(place, capsys):
     assert capsys.readouterr().out.count("up to date") == 0
 
 
-def test_pages_fetch_nothing(place):
-    write(place / "notebooks", "00_first", "1")
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|link)[^>]*\s(?:src|href)\s*=\s*["']?(?:https?:)?//"""
+    r"""|\burl\(\s*["']?(?:https?:)?//|@import|\bimport\(|<script[^>]*\ssrc""",
+)
+
+
+def test_pages_fetch_nothing(place, capfd):
+    (place / "notebooks" / "dot.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"></svg>')
+    widget = "{'text/plain': 'a control', 'image/png': 'iVBORw0KGgo=', course_widget: {}}"
+    write(
+        place / "notebooks",
+        "00_first",
+        f"course_widget = {course.WIDGET!r}\n"
+        f"from IPython.display import display\n"
+        f"display({widget}, raw=True, metadata={{'image/png': {{'alt': 'A dot.'}}}})",
+        title="# 00 · A title\n\nA formula, $x^2$, a [link](https://example.org), ![dot](dot.svg).",
+    )
     index = run(place)
-    for page in index.parent.glob("*.html"):
-        text = page.read_text()
-        fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?:)?//[^"]*"', text)
-        assert not fetched
-        assert not re.findall(r'import .{0,40}from ["\']https?:', text)
+    assert not capfd.readouterr().err
+    pages = sorted(index.parent.glob("*.html"))
+    assert [page.name for page in pages] == ["00_first.html", "index.html"]
+    for page in pages:
+        found = FETCHED.search(page.read_text(encoding="utf-8"))
+        assert not found, f"{page.name}: {found[0]}"
+    page = pages[0].read_text(encoding="utf-8")
+    assert "<title>00 · A title</title>" in page
+    assert "A formula, $x^2$" in page, "readable as it stands"
+    assert 'src="data:image/svg+xml' in page, "images are part of the page"
+    assert 'alt="A dot."' in page, "in place of a live control, its picture"
+    assert 'href="index.html"' in page
+
+
+@pytest.mark.parametrize(
+    "fetching",
+    [
+        '<script src="https://example.org/x.js"></script>',
+        "<img alt='' src='//example.org/x.png'>",
+        "<style>@font-face { src: url(https://example.org/x.woff) }</style>",
+        '<script type="module">await import("https://example.org/x.mjs")</script>',
+    ],
+)
+def test_the_search_for_fetches_finds_them(fetching):
+    assert FETCHED.search(fetching)
 
 
 def test_a_failing_cell_is_named_and_nothing_counts_as_done(place, monkeypatch, capsys):
@@ -72,10 +110,13 @@ def test_a_failing_cell_is_named_and_nothing_counts_as_done(place, monkeypatch, 
     with pytest.raises(course.CourseError) as caught:
         run(place)
     message = str(caught.value)
-    assert "00_first: cell 2 failed" in message
+    assert "00_first: code cell 2 failed" in message
     assert "value['missing']" in message
-    assert "KeyError" in message
-    assert (place / "build/course/00_first.ipynb").is_file(), "kept to look at"
+    assert "KeyError: 'missing'" in message
+    assert "\x1b[" not in message
+    kept = place / "build/course/00_first.ipynb"
+    assert str(kept) in message
+    assert nbformat.read(kept, as_version=4).cells[2].outputs[0].ename == "KeyError"
     assert not (place / "build/course/00_first.json").exists()
 
     monkeypatch.setattr(course, "ROOT", place)
@@ -83,11 +124,58 @@ def test_a_failing_cell_is_named_and_nothing_counts_as_done(place, monkeypatch, 
     assert "cell 2 failed" in capsys.readouterr().err
 
 
+def test_a_kernel_that_ends_and_a_cell_that_takes_too_long(place, monkeypatch):
+    write(place / "notebooks", "00_first", "fine = 1", "import os\nos._exit(1)")
+    with pytest.raises(course.CourseError, match="code cell 2 failed(?s:.)*process ended"):
+        run(place)
+    monkeypatch.setattr(course, "SECONDS_PER_CELL", 1)
+    write(place / "notebooks", "00_first", "import time\ntime.sleep(60)")
+    with pytest.raises(course.CourseError, match="code cell 1 failed(?s:.)*stopped after"):
+        run(place)
+
+
+def test_ctrl_c_ends_the_run(place, monkeypatch, capsys, caplog):
+    write(place / "notebooks", "00_first", "fine = 1")
+    write(
+        place / "notebooks",
+        "01_second",
+        "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)",
+    )
+    monkeypatch.setattr(course, "ROOT", place)
+    assert course.main(["run"]) == 130
+    assert "Interrupted" in capsys.readouterr().out
+    assert (place / "build/course/00_first.json").is_file()
+    assert not (place / "build/course/01_second.json").exists()
+    gc.collect()
+    assert not caplog.records, "asyncio reports here what was left unfinished"
+
+
+def test_a_relative_data_folder_becomes_absolute(place, monkeypatch, capsys):
+    (place / "mine").mkdir()
+    monkeypatch.setattr(course, "ROOT", place)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("CXR_DATA", "mine")
+    (place / "cxrlib").mkdir()
+    (place / "mine" / "Data_Entry_2017_v2020.csv").touch()
+    write(place / "notebooks", "00_first", "import os\nprint(os.environ['CXR_DATA'], os.getcwd())")
+    assert course.main(["run"]) == 0
+    result = nbformat.read(place / "build/course/00_first.ipynb", as_version=4)
+    assert result.cells[1].outputs[0].text.split() == [f"{place}/mine", f"{place}/notebooks"]
+    index = place / "build/pages/index.html"
+    assert f"NIH ChestX-ray14, in {place}/mine" in index.read_text(encoding="utf-8")
+    assert index.as_uri() in capsys.readouterr().out
+
+    monkeypatch.setenv("CXR_DATA", "elsewhere")
+    assert course.main(["run"]) == 1
+    assert "elsewhere: no such folder" in capsys.readouterr().err
+
+
 def test_authoring_writes_clean_notebooks(place, capsys):
     scripts = place / "notebooks" / "scripts"
     scripts.mkdir()
     (scripts / "00_a.py").write_text(
         "# %% [markdown]\n# # 00 · A\n\n# %%\nimport sys\nprint('bar', file=sys.stderr)\n6 * 7\n"
+        "# %%\nprint('a', flush=True)\nprint('bar', file=sys.stderr, flush=True)\nprint('b')\n"
     )
     (scripts / "01_b.py").write_text("# %%\n1\n")
     course.author(place / "notebooks", ["00"])
@@ -97,13 +185,27 @@ def test_authoring_writes_clean_notebooks(place, capsys):
     code = content["cells"][1]
     assert code["execution_count"] == 1
     assert [output["output_type"] for output in code["outputs"]] == ["execute_result"]
+    assert [output["text"] for output in content["cells"][2]["outputs"]] == [["a\n", "b\n"]]
     assert content["metadata"]["language_info"] == {"name": "python"}
+    assert first.endswith(b"}\n")
     assert not (place / "notebooks" / "01_b.ipynb").exists()
 
     course.author(place / "notebooks", ["00"])
     assert written.read_bytes() == first, "running again changes nothing"
     with pytest.raises(course.CourseError, match="no script"):
         course.author(place / "notebooks", ["99"])
+
+
+def test_a_script_that_fails_leaves_the_committed_notebook(place):
+    scripts = place / "notebooks" / "scripts"
+    scripts.mkdir()
+    (scripts / "00_a.py").write_text("# %%\n1 / 0\n")
+    write(place / "notebooks", "00_a", "1")
+    before = (place / "notebooks" / "00_a.ipynb").read_bytes()
+    with pytest.raises(course.CourseError, match="ZeroDivisionError"):
+        course.author(place / "notebooks", [])
+    assert (place / "notebooks" / "00_a.ipynb").read_bytes() == before
+    assert (place / "build/failed/00_a.ipynb").is_file()
 
 
 def test_no_notebooks(place):

@@ -7,23 +7,42 @@ course.py author [NAME…]  notebooks/scripts/*.py into notebooks/*.ipynb, execu
 """
 
 import argparse
+import asyncio
+import contextlib
 import hashlib
 import html
 import json
 import os
-import re
+import signal
 import sys
 import time
 from pathlib import Path
 
 import jupytext
 import nbformat
+from jinja2 import DictLoader
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
+SECONDS_PER_CELL = 3600
+
+# nbconvert's page, with figures' alternative text and a way back, and without the scripts that it
+# would fetch: MathJax, RequireJS, Mermaid, widgets.
+PAGE = """{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+{%- block body_header -%}{{ super() }}<p><a href="index.html">All notebooks</a></p>
+{%- endblock -%}
+{%- block data_png scoped -%}
+{%- set alt = output | get_metadata("alt", "image/png") or "" -%}
+{{ super() | replace("<img ", '<img alt="' ~ alt | escape_html ~ '" ', 1) if alt else super() }}
+{%- endblock -%}
+"""
 
 
 class CourseError(Exception):
@@ -35,31 +54,50 @@ class CourseError(Exception):
 
 def execute(notebook, folder, name):
     """Execute a notebook from a fresh kernel, in place; ``folder`` is its working directory."""
+    started, interrupted = [], []
+
+    def on_cell_start(cell, cell_index):
+        started.append(cell)
+        # Ctrl-C ends the run in order; nbclient's own handler ends it in the middle of a message.
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows, other threads
+            loop.add_signal_handler(signal.SIGINT, stop, loop)
+
+    def stop(loop):
+        interrupted.append(True)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+
     client = NotebookClient(
         notebook,
-        timeout=3600,
+        timeout=SECONDS_PER_CELL,
         kernel_name="python3",
         record_timing=False,
+        store_widget_state=False,
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its cells speak for themselves
         resources={"metadata": {"path": str(folder)}},
+        on_cell_start=on_cell_start,
     )
     try:
         client.execute()
-    except CellExecutionError as error:
-        number, cell = _failed_cell(notebook)
-        raise CourseError(
-            f"{name}: cell {number} failed.\n\n{_indent(cell.source)}\n\n{error.ename}: "
-            f"{error.evalue}"
-        ) from error
+    except (CellExecutionError, CellTimeoutError, DeadKernelError, asyncio.CancelledError) as error:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise CourseError(_explain(error, notebook, name, started)) from error
     finally:
         clean(notebook)
 
 
-def _failed_cell(notebook):
+def _explain(error, notebook, name, started):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for number, cell in enumerate(code, start=1):
-        if any(output.output_type == "error" for output in cell.outputs):
-            return number, cell
-    return len(code), code[-1]
+    number = next(n for n, cell in enumerate(code, start=1) if cell is started[-1])
+    if isinstance(error, CellTimeoutError):
+        reason = f"It was stopped after {SECONDS_PER_CELL / 60:.0f} minutes."
+    elif isinstance(error, DeadKernelError):
+        reason = "Its Python process ended, perhaps for want of memory."
+    else:
+        reason = f"{error.ename}: {error.evalue}"
+    return f"{name}: code cell {number} failed.\n\n{_indent(started[-1].source)}\n\n{reason}"
 
 
 def _indent(text):
@@ -79,9 +117,20 @@ def clean(notebook):
         cell["id"] = f"cell-{number:03d}"
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)
-            cell["outputs"] = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell["outputs"] = _joined(o for o in cell.outputs if o.get("name") != "stderr")
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET, None)
+
+
+def _joined(outputs):
+    """Outputs with neighbouring streams as one: where a stream is cut is a matter of timing."""
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream":
+            joined[-1]["text"] += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def first_words(notebook):
@@ -109,7 +158,7 @@ def run(source, build, package, environment):
         print(f"{seconds:.0f} s" if fresh else f"up to date ({seconds:.0f} s when it ran)")
         result = nbformat.read(executed / path.name, as_version=4)
         page = pages / f"{path.stem}.html"
-        page.write_text(to_html(result), encoding="utf-8")
+        page.write_text(to_html(result, source), encoding="utf-8")
         entries.append((page.name, *first_words(result), seconds))
     index = pages / "index.html"
     index.write_text(index_page(entries, environment), encoding="utf-8")
@@ -128,6 +177,8 @@ def _run_one(path, result, package, environment):
     start = time.perf_counter()
     try:
         execute(notebook, path.parent, path.stem)
+    except CourseError as error:
+        raise CourseError(f"{error}\n\nThe notebook up to there: {result}") from error
     finally:
         nbformat.write(notebook, result)
     seconds = time.perf_counter() - start
@@ -143,14 +194,24 @@ def fingerprint(paths, environment):
     return digest.hexdigest()
 
 
-def to_html(notebook):
-    """One page that needs nothing from the network."""
-    exporter = HTMLExporter(template_name="lab", embed_images=True)
-    # The lab template would fetch these; the course's notebooks use none of them.
-    exporter.mathjax_url = exporter.require_js_url = exporter.mermaid_js_url = ""
-    body, _ = exporter.from_notebook_node(notebook)
-    body = re.sub(r'<script[^>]*\bsrc="[^"]*"[^>]*>\s*</script>', "", body)
-    return re.sub(r'<script type="module">.*?mermaid.*?</script>', "", body, flags=re.DOTALL)
+def to_html(notebook, folder):
+    """One page that needs nothing from the network; ``folder`` is where its images lie."""
+    exporter = HTMLExporter(
+        extra_loaders=[DictLoader({"page.html.j2": PAGE})],
+        template_file="page.html.j2",
+        embed_images=True,
+    )
+    about = {"path": str(folder), "name": first_words(notebook)[0]}
+    return exporter.from_notebook_node(notebook, resources={"metadata": about})[0]
+
+
+def _track(folder):
+    if not folder:
+        return "the phantom"
+    files = {path.name for path in Path(folder).glob("*.*")}
+    if "Data_Entry_2017_v2020.csv" in files:
+        return f"NIH ChestX-ray14, in {folder}"
+    return f"{'a phantom' if 'cohort.json' in files else 'CheXpert'}, in {folder}"
 
 
 def index_page(entries, environment):
@@ -160,7 +221,7 @@ def index_page(entries, environment):
         f"<p>{html.escape(words)}</p><small>{seconds:.0f} s</small></li>"
         for page, title, words, seconds in entries
     )
-    track = html.escape(environment or "the phantom")
+    track = html.escape(_track(environment))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Hierarchical chest X-ray classification</title>
 <meta name="viewport" content="width=device-width">
@@ -183,13 +244,23 @@ def author(source, names):
     scripts = sorted((source / "scripts").glob("*.py"))
     chosen = [path for path in scripts if not names or any(path.name.startswith(n) for n in names)]
     if not chosen:
-        raise CourseError(f"no script in {source / 'scripts'} starts with {', '.join(names)}.")
+        wanted = " or ".join(names) or "anything"
+        raise CourseError(f"{source / 'scripts'}: no script whose name starts with {wanted}.")
     for path in chosen:
         print(f"{path.stem} … ", end="", flush=True)
         start = time.perf_counter()
         notebook = jupytext.read(path)
-        execute(notebook, source, path.stem)
-        notebook.metadata.pop("jupytext", None)
+        try:
+            execute(notebook, source, path.stem)
+        except CourseError as error:
+            failed = source.parent / "build" / "failed" / f"{path.stem}.ipynb"
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, failed)
+            raise CourseError(f"{error}\n\nThe notebook up to there: {failed}") from error
+        # Which files belong together, so that saving the notebook leaves its script's header.
+        formats = notebook.metadata.pop("jupytext", {}).get("formats")
+        if formats:
+            notebook.metadata["jupytext"] = {"formats": formats}
         nbformat.validate(notebook)
         nbformat.write(notebook, source / f"{path.stem}.ipynb")
         print(f"{time.perf_counter() - start:.0f} s")
@@ -206,11 +277,18 @@ def main(arguments=None):
             author(ROOT / "notebooks", options.names)
             return 0
         data = os.environ.get("CXR_DATA", "")
+        if data:  # the kernels run in notebooks/, so a relative path must become absolute
+            data = os.environ["CXR_DATA"] = os.path.abspath(data)
+            if not os.path.isdir(data):
+                raise CourseError(f"CXR_DATA={data}: no such folder.")
         index = run(ROOT / "notebooks", ROOT / "build", ROOT / "cxrlib", data)
     except CourseError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
-    print(f"\nThe pages to read: {index}\nTo try things yourself: make lab")
+    except KeyboardInterrupt:
+        print("\nInterrupted. What is done is kept: the same command goes on from here.")
+        return 130
+    print(f"\nThe pages to read: {index.as_uri()}\nTo try things yourself: make lab")
     return 0
 
 
