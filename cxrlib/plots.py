@@ -183,7 +183,7 @@ def bars(table, title, xlabel, height=None, colours=None, percent=True):
     if percent:
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     if len(table.columns) > 1:
-        axis.legend(loc="lower right")
+        fig.legend(loc="outside lower right", ncols=len(table.columns))
     return fig
 
 
@@ -211,7 +211,7 @@ def intervals(points, title, xlabel, low=None, high=None, reference=None, xlim=N
     points = points.to_frame() if points.ndim == 1 else points
     names = list(points.index)[::-1]
     count = len(points.columns)
-    fig, axis = figure(height=0.9 + 0.3 * len(names) * max(1, 0.42 * count))
+    fig, axis = figure(height=1.1 + 0.3 * len(names) * max(1, 0.42 * count))
     for i, column in enumerate(points):
         y = np.arange(len(names)) + ((count - 1) / 2 - i) * 0.24
         x = points[column].reindex(names)
@@ -225,11 +225,10 @@ def intervals(points, title, xlabel, low=None, high=None, reference=None, xlim=N
         axis.axvline(reference, color=GREY, ls="--", lw=1)
     axis.set_yticks(np.arange(len(names)), names)
     axis.grid(axis="x", alpha=0.25)
-    axis.margins(y=0.02)
-    axis.set(xlabel=xlabel, xlim=xlim)
+    axis.set(xlabel=xlabel, xlim=xlim, ylim=(-0.7, len(names) - 0.3))
     _title(axis, title)
     if count > 1:
-        axis.legend(loc="best")
+        fig.legend(loc="outside lower right", ncols=count)
     return fig
 
 

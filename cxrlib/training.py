@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from IPython import get_ipython
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.seed import isolate_rng
@@ -52,8 +53,8 @@ class Settings:
     recipe : "workshop", AdamW on a one-cycle schedule over ``epochs``; or "paper", Adam at a rate
         that is multiplied by 0.9 when the validation loss stands still for more than an epoch;
         after 10 such epochs training stops.
-    augment : "none", or "chest" for ``data.train_transforms()``. It pays in long runs; in a
-        workshop's twelve epochs it costs more than it gives (notebook 04 measures it).
+    augment : "none", or "chest" for ``data.train_transforms()``; notebook 04 measures what it costs
+        in a short run.
     epochs : how many there are at most.
     batch_size, lr : images a step, and the (highest) learning rate.
     dropout : in the head.
@@ -67,7 +68,7 @@ class Settings:
     size: int = 96
     recipe: str = "workshop"
     augment: str = "none"
-    epochs: int = 12
+    epochs: int = 16
     batch_size: int = 32
     lr: float = 2e-3
     dropout: float = 0.5
@@ -177,7 +178,7 @@ class EpochProgress(pl.Callback):
 
     def __init__(self, name):
         self.name = name
-        self.watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self.watched = sys.stderr.isatty() or get_ipython() is not None
 
     def on_train_start(self, trainer, _):
         steps = trainer.max_epochs * trainer.num_training_batches
@@ -271,6 +272,8 @@ def train(track, hierarchy, settings=None, name="run", runs=RUNS):
     ------
     DataError
         A split is empty or an image is missing.
+    OSError
+        The run could not be written; nothing of it is left.
     """
     settings = settings or Settings()
     data = make_data(track, hierarchy, settings)
@@ -281,6 +284,11 @@ def train(track, hierarchy, settings=None, name="run", runs=RUNS):
         try:
             _fit(data, settings, name, partial)
             _rename(partial, folder)
+        except OSError as error:
+            raise OSError(
+                f"{folder}: the run could not be written ({error}). Is the disk full, or the "
+                "folder not writable? Train again when that is mended."
+            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return find_run(folder, hierarchy)
@@ -288,10 +296,11 @@ def train(track, hierarchy, settings=None, name="run", runs=RUNS):
 
 def _rename(partial, folder):
     """Put a finished folder in place; if another process was quicker, its result is the same."""
-    with contextlib.suppress(OSError):
+    try:
         partial.rename(folder)
-    if not (folder / "run.json").is_file():
-        raise OSError(f"{folder}: exists but holds no finished run. Remove it and train again.")
+    except OSError:
+        if not (folder / "run.json").is_file():
+            raise
 
 
 def find_run(folder, hierarchy):

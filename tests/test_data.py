@@ -135,6 +135,19 @@ def test_cxr_data_chooses_the_folder(nih_folder, monkeypatch):
     assert data.data_folder() == data.DEFAULT_FOLDER
 
 
+def test_without_a_folder_the_phantom_is_made_and_read(chexpert_folder, monkeypatch):
+    made = []
+    (chexpert_folder / "cohort.json").write_text("{}")
+    monkeypatch.delenv("CXR_DATA", raising=False)
+    monkeypatch.setattr(data, "DEFAULT_FOLDER", chexpert_folder)
+    monkeypatch.setattr(data.cohort, "write_cohort", made.append)
+    assert open_track().name == "phantom"
+    assert made == [chexpert_folder]
+    monkeypatch.setattr(data, "DEFAULT_FOLDER", chexpert_folder.parent)
+    assert open_track(chexpert_folder).name == "phantom"
+    assert len(made) == 1, "a folder that was asked for is only read"
+
+
 def test_unknown_split(chexpert_folder):
     with pytest.raises(DataError, match="validation"):
         open_track(chexpert_folder).split("validation")

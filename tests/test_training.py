@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy as np
@@ -119,6 +120,16 @@ def test_interrupted_training_leaves_nothing_that_looks_finished(track, tmp_path
     assert not list(tmp_path.glob("run-*"))
     monkeypatch.undo()
     assert len(train(track, PAPER, QUICK, runs=tmp_path).curves) == 2
+
+
+def test_a_full_disk_is_explained_and_leaves_nothing(track, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training.pd.DataFrame, "to_csv", full)
+    with pytest.raises(OSError, match=r"run-\w+: the run could not be written.*No space"):
+        train(track, PAPER, QUICK, runs=tmp_path)
+    assert not [path for path in tmp_path.iterdir() if "run-" in path.name]
 
 
 def test_val_auroc_is_the_mean_over_labels_with_both_classes(track, tmp_path):

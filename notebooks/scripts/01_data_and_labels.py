@@ -322,8 +322,7 @@ plots.show(
 print("higher on average when split by image:", bool(gap > 0))
 
 # %% [markdown]
-# That difference is not skill: it vanishes with the first new patient. A network remembers far better
-# than five neighbours do, so its inflation is larger. `cxrlib` refuses a table in
+# That difference is not skill: it vanishes with the first new patient. `cxrlib` refuses a table in
 # which a patient is in two splits:
 
 # %%
