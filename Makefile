@@ -72,7 +72,8 @@ course: $(STAMP) ## run every notebook in order and leave pages to read in build
 	@$(ABSOLUTE_DATA); $(BIN)/python tools/course.py run
 
 lab: $(STAMP) ## open JupyterLab on the first notebook
-	@$(ABSOLUTE_DATA); $(BIN)/jupyter lab notebooks/00_start_here.ipynb $(LAB_ARGS)
+	@$(ABSOLUTE_DATA); $(BIN)/jupyter lab notebooks/00_start_here.ipynb \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
 
 # The stored outputs are the phantom's, whatever CXR_DATA says.
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 1800

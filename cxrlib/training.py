@@ -68,7 +68,7 @@ class Settings:
     size: int = 96
     recipe: str = "workshop"
     augment: str = "none"
-    epochs: int = 16
+    epochs: int = 20
     batch_size: int = 32
     lr: float = 2e-3
     dropout: float = 0.5

@@ -240,7 +240,7 @@ plots.show(
 #
 # ## The course's two models
 #
-# Now for real: 96-pixel images, sixteen epochs. One model with the paper's loss, one with the hinge and
+# Now for real: 96-pixel images, twenty epochs. One model with the paper's loss, one with the hinge and
 # otherwise the same. Their validation curves, and what training took on this machine:
 
 # %%
@@ -252,7 +252,7 @@ hinge = training.train(track, hierarchy, Settings(loss="hbce-hinge"), name="hing
 # %%
 fig = plots.curves(
     {"step (the paper's)": paper.curves, "hinge": hinge.curves},
-    "Sixteen epochs: the two losses end close together",
+    "Twenty epochs: the two losses end close together",
 )
 plots.show(
     fig,
