@@ -87,7 +87,7 @@ class Track:
 
 def data_folder():
     """The folder that the environment variable ``CXR_DATA`` names, or else the phantom's."""
-    return Path(os.environ.get("CXR_DATA") or DEFAULT_FOLDER)
+    return Path(os.environ.get("CXR_DATA") or DEFAULT_FOLDER).expanduser()
 
 
 def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=("frontal",)):
@@ -111,7 +111,7 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
         The folder is none of the three, a path leaves it, a patient is in two splits, no image of
         these views is left, or a table cannot be read.
     """
-    folder = Path(folder) if folder is not None else data_folder()
+    folder = Path(folder).expanduser() if folder is not None else data_folder()
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)
     if (folder / "Data_Entry_2017_v2020.csv").is_file():
@@ -315,6 +315,8 @@ def load_image(path, size):
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip them
+                image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
             grey = image.convert("L").resize((size, size), Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise DataError(

@@ -82,9 +82,23 @@ def read_csv(path):
     if not path.is_file():
         raise LabelError(f"{path}: no such file. data/README.md shows what each track needs.")
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+        return pd.read_csv(
+            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise LabelError(f"{path}: not a readable CSV file ({error}).") from error
+
+
+def require_unique(values, source):
+    """Raise ``LabelError`` if an image is listed twice: it would count twice everywhere."""
+    again = values.duplicated().to_numpy()
+    if again.any():
+        row = int(np.argmax(again))
+        first = int(np.argmax((values == values.iloc[row]).to_numpy()))
+        raise LabelError(
+            f"{source}, line {line_of(row)}: {values.iloc[row]!r} is listed a second time (first "
+            f"in line {line_of(first)}). Remove one of the two rows."
+        )
 
 
 def line_of(position):
@@ -108,7 +122,7 @@ def read_chexpert(path):
     Raises
     ------
     LabelError
-        No such file, a missing column, no rows, or a value that is not a code.
+        No such file, a missing column, no rows, an image listed twice, or a value that is no code.
 
     References
     ----------
@@ -116,6 +130,7 @@ def read_chexpert(path):
     """
     table = read_csv(path)
     require_columns(table, ("Path", *OBSERVATIONS), path)
+    require_unique(table["Path"], path)
     for name in OBSERVATIONS:
         text = table[name].str.strip()
         codes = pd.to_numeric(text.where(text != ""), errors="coerce")
@@ -184,6 +199,7 @@ def read_nih(path):
     """
     table = read_csv(path)
     require_columns(table, ("Image Index", "Finding Labels", "Patient ID", "View Position"), path)
+    require_unique(table["Image Index"], path)
     return table.join(nih_targets(table["Finding Labels"], source=path))
 
 

@@ -216,6 +216,16 @@ def test_load_image_levels_and_shape(tmp_path):
     assert (image == 200).all()
 
 
+def test_sixteen_bits_and_colour_give_the_same_grey_levels(tmp_path):
+    levels = np.arange(256, dtype=np.uint8).repeat(4).reshape(32, 32)
+    Image.fromarray(levels).save(tmp_path / "8.png")
+    Image.fromarray(levels.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    Image.fromarray(np.stack([levels] * 4, axis=-1), "RGBA").save(tmp_path / "rgba.png")
+    expected = load_image(tmp_path / "8.png", 32)
+    assert torch.equal(load_image(tmp_path / "16.png", 32), expected)
+    assert torch.equal(load_image(tmp_path / "rgba.png", 32), expected)
+
+
 def test_missing_image_is_named_before_training(chexpert_folder):
     gone = chexpert_folder / "valid/patient00009/study1/view1_frontal.jpg"
     gone.unlink()

@@ -115,6 +115,20 @@ def test_no_such_file(tmp_path):
         read_chexpert(tmp_path / "train.csv")
 
 
+def test_an_image_listed_twice_names_both_lines(tmp_path):
+    row = "a.jpg" + ",0" * 14
+    path = write(tmp_path / "t.csv", "Path," + ",".join(labels.OBSERVATIONS), row, row)
+    with pytest.raises(LabelError, match=r"t\.csv, line 3: 'a\.jpg'.*line 2"):
+        read_chexpert(path)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_harmless(tmp_path):
+    path = tmp_path / "t.csv"
+    text = "Path," + ",".join(labels.OBSERVATIONS) + "\r\na.jpg" + ",1" * 14 + "\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert (read_chexpert(path)[list(labels.OBSERVATIONS)] == 1).all(axis=None)
+
+
 # --- NIH -----------------------------------------------------------------------------------
 
 
