@@ -353,6 +353,7 @@ def make_trainer(settings, folder, name):
         callbacks.append(EarlyStopping("val_loss", patience=10))
     return pl.Trainer(
         max_epochs=settings.epochs,
+        devices=1,  # a notebook and a test must not start other processes
         callbacks=callbacks,
         logger=CSVLogger(folder, name="", version=""),
         enable_progress_bar=False,
