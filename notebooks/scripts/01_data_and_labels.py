@@ -108,8 +108,7 @@ plots.show(
 #
 # Blank becomes 0 in all of them: what a report does not mention is taken to be absent.
 #
-# **Claim.** For some observations, the policy changes the number of positives more than anything else
-# you will do to the data.
+# **Claim.** For some observations, the policy alone doubles or triples the number of positives.
 
 # %%
 prevalence = pd.DataFrame({policy: apply_policy(codes, policy).mean() for policy in POLICIES})

@@ -64,7 +64,7 @@ print("the first image shows:", [
 #
 # **Claim.** The published code also turns images upside down and left to right. Neither exists: no
 # chest hangs upside down, and a mirrored one has its heart on the wrong side (a real condition,
-# *situs inversus*, of about one person in ten thousand).
+# *situs inversus*, but a very rare one).
 
 # %%
 example = data.load_image(track.folder / track.split("train")["path"].iloc[3], 192)
