@@ -113,6 +113,10 @@ def _layout(hierarchy):
     roots = [label for label in hierarchy.labels if depth[label] == 0]
     for root in sorted(roots, key=lambda label: not hierarchy.children(label)):
         next_row = place(root, next_row)
+    for column in set(depth.values()):  # two groups over the same children would share a place
+        lowest = -1.0
+        for label in sorted((name for name in row if depth[name] == column), key=row.get):
+            row[label] = lowest = max(row[label], lowest + 1)
     return {label: (depth[label], -row[label]) for label in hierarchy.labels}
 
 
@@ -131,7 +135,7 @@ def draw_hierarchy(hierarchy, values=None, title=None, highlight=(), limits=(0, 
     places = _layout(hierarchy)
     depth = max(x for x, _ in places.values())
     rows = 1 - min(y for _, y in places.values())
-    fig, axis = figure(width=2.6 * (depth + 1), height=0.45 * rows + 0.9)
+    fig, axis = figure(width=3.0 * (depth + 1), height=0.45 * rows + 0.9)
     half_width, half_height = 0.4, 0.36
     for parent, child in hierarchy.edges:
         (x0, y0), (x1, y1) = places[parent], places[child]

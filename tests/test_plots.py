@@ -31,6 +31,12 @@ def test_the_layout_puts_parents_left_of_children_and_boxes_apart():
         assert np.diff(rows).min(initial=1) > 0.8
 
 
+def test_groups_over_the_same_children_do_not_share_a_place():
+    edges = [(parent, child) for parent in "AB" for child in "CD"]
+    places = plots._layout(Hierarchy(list("ABCD"), edges))
+    assert len(set(places.values())) == 4
+
+
 def test_no_edge_runs_behind_a_box():
     places = plots._layout(PAPER)
     for parent, child in PAPER.edges:
