@@ -2,7 +2,8 @@
 
 The truth of every image is known (``phantom``). What reaches a training set is what a labeler made
 of it: one reads reports, as CheXpert's does, one agrees with the image, as VisualCheXbert does. The
-rates of their errors stand in two tables below.
+rates of their errors stand in two tables below. ``Controls`` are what a lesson may change on
+purpose: a shortcut, another hospital, noise, who is imaged.
 """
 
 import errno
@@ -14,6 +15,7 @@ import re
 import shutil
 import socket
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -21,11 +23,13 @@ import numpy as np
 import pandas as pd
 import psutil
 from PIL import Image
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cxrlib import phantom
 from cxrlib.labels import OBSERVATIONS
-from cxrlib.phantom import FINDINGS, check_size, draw_studies, render
+from cxrlib.phantom import FINDINGS, VIEWS, check_size, draw_studies, render
+from cxrlib.phantom.patients import MEAN_SEVERITY, WOMEN
 
 PATIENTS = {"train": 2160, "valid": 270, "test": 570}  # about 4,000, 500 and 1,000 images
 
@@ -33,7 +37,7 @@ PATIENTS = {"train": 2160, "valid": 270, "test": 570}  # about 4,000, 500 and 1,
 
 # What a report says of a finding: P(1), P(−1) and P(0); it is silent (blank) otherwise. First where
 # the finding is drawn, then where it is only implied (the reader names the child, not the parent),
-# then where it is absent.
+# then where it is absent. Where a finding is drawn these are averages: see ``_misses``.
 REPORT = {
     "Enlarged Cardiomediastinum": ((0.60, 0.15, 0.02), (0.07, 0.03, 0.02), (0.01, 0.03, 0.11)),
     "Cardiomegaly": ((0.78, 0.07, 0.02), None, (0.02, 0.02, 0.06)),
@@ -51,6 +55,7 @@ REPORT = {
 }
 
 # What a labeler that agrees with the image says: P(1) where a finding is present, where absent.
+# Where it is present, this is an average too.
 VISUAL = {
     "Enlarged Cardiomediastinum": (0.93, 0.020),
     "Cardiomegaly": (0.94, 0.015),
@@ -71,29 +76,96 @@ VISUAL = {
 def report_labels(rng, study):
     """A report labeler's 14 codes for ``study``: 1.0, 0.0, −1.0, or NaN where nothing is said.
 
-    The errors are those of ``REPORT``, independent of each other and of severity. No Finding is 1
-    where the labeler has found nothing else than devices, so a missed finding makes it wrong.
+    The errors are those of ``REPORT``, independent of each other; subtle findings are missed more
+    often than gross ones. No Finding is 1 where the labeler has found nothing else than devices, so
+    a missed finding makes it wrong.
     """
     labels = {}
     for name, (drawn, implied, absent) in REPORT.items():
-        present = drawn if name in study.drawn else implied if name in study.severity else absent
-        silent = 1 - sum(present)
-        labels[name] = float(rng.choice([1.0, -1.0, 0.0, np.nan], p=[*present, silent]))
+        if name in study.drawn:
+            found = 1 - _misses(1 - drawn[0], study.severity[name])
+            rest = (1 - found) / (1 - drawn[0])  # the other codes keep their shares of what is left
+            chances = [found, drawn[1] * rest, drawn[2] * rest]
+        else:
+            chances = list(implied if name in study.severity else absent)
+        labels[name] = float(rng.choice([1.0, -1.0, 0.0, np.nan], p=[*chances, 1 - sum(chances)]))
     return {"No Finding": 1.0 if _looks_normal(study, labels) else np.nan} | labels
 
 
 def visual_labels(rng, study):
     """An image-like labeler's 14 codes for ``study``, 1.0 or 0.0, with the errors of ``VISUAL``."""
-    labels = {
-        name: float(rng.random() < (hit if name in study.severity else false_alarm))
-        for name, (hit, false_alarm) in VISUAL.items()
-    }
+    labels = {}
+    for name, (hit, false_alarm) in VISUAL.items():
+        if name in study.severity:
+            hit = 1 - _misses(1 - hit, study.severity[name])
+        labels[name] = float(rng.random() < (hit if name in study.severity else false_alarm))
     return {"No Finding": float(_looks_normal(study, labels))} | labels
+
+
+def _misses(usual, severity):
+    """The chance that a finding is missed: ``usual`` on average, more where it is subtle."""
+    return min(0.95, usual * (1.15 - severity) / (1.15 - MEAN_SEVERITY))
 
 
 def _looks_normal(study, labels):
     found = {name for name, label in labels.items() if label in (1.0, -1.0)}
     return not study.other and not found - {"Support Devices"}
+
+
+def flip(labels, flipped):
+    """Labels that are wrong for the findings in ``flipped``: found where not, and the reverse.
+
+    A finding becomes what the labeler says of absent ones: blank in a report, 0 in an image.
+    """
+    blank = np.nan if any(np.isnan(code) for code in labels.values()) else 0.0
+    wrong = {name: blank if labels[name] in (1.0, -1.0) else 1.0 for name in flipped}
+    return labels | wrong
+
+
+# --- What a lesson may change ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What a lesson may change in a cohort; by default nothing.
+
+    Attributes
+    ----------
+    shortcut : observation whose images tend to carry a burnt-in square, or "".
+    strength : of the shortcut, −1 … 1: the square is on (1 + strength) / 2 of the images with the
+        observation and on (1 − strength) / 2 of those without; 0, it says nothing.
+    hospital : 1 or 2; the second has another detector, other markers and more contrast.
+    dose : factor on the number of photons: below 1, noisier images.
+    women : share of the patients who are women.
+    image_noise : chance that a finding's training label is flipped, image by image.
+    patient_noise : the same, but flipped in all images of a patient or in none.
+    """
+
+    shortcut: str = ""
+    strength: float = 0.9
+    hospital: int = 1
+    dose: float = 1.0
+    women: float = WOMEN
+    image_noise: float = 0.0
+    patient_noise: float = 0.0
+
+    def __post_init__(self):
+        if self.shortcut not in ("", *OBSERVATIONS):
+            raise ValueError(
+                f"shortcut={self.shortcut!r}: expected one of {', '.join(OBSERVATIONS)}, or ''."
+            )
+        if self.hospital not in (1, 2):
+            raise ValueError(f"hospital={self.hospital!r}: expected 1 or 2.")
+        for name, low, high in (
+            ("strength", -1, 1),
+            ("dose", 0.01, 100),
+            ("women", 0, 1),
+            ("image_noise", 0, 1),
+            ("patient_noise", 0, 1),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name}={value!r}: expected a number from {low} to {high}.")
 
 
 # --- A cohort on disk, in CheXpert's layout -------------------------------------------------------
@@ -109,11 +181,13 @@ class CohortError(ValueError):
 
 def generator_version():
     """A hash of the code that draws: cohorts are the same only where it is."""
-    sources = [Path(module).read_bytes() for module in (phantom.__file__, __file__)]
-    return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
+    sources = [*sorted(Path(phantom.__file__).parent.glob("*.py")), Path(__file__)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
-def write_cohort(folder, patients=None, size=128, seed=0, processes=None, progress=True):
+def write_cohort(
+    folder, patients=None, size=128, seed=0, processes=None, progress=True, **controls
+):
     """Write images and label tables in CheXpert's layout; return the folder's path.
 
     The same arguments give the same bytes, whatever the number of processes. The folder appears
@@ -130,6 +204,7 @@ def write_cohort(folder, patients=None, size=128, seed=0, processes=None, progre
     processes : how many to use; default, one for each core. 1 starts none. More than 1, in a
         script, need the usual ``if __name__ == "__main__":`` around the call.
     progress : whether to show a progress bar on stderr.
+    controls : what a lesson changes, see ``Controls``: ``shortcut="Pneumothorax"``, ``hospital=2``.
 
     Raises
     ------
@@ -140,10 +215,10 @@ def write_cohort(folder, patients=None, size=128, seed=0, processes=None, progre
     OSError
         The disk is full, or the folder is not writable.
     """
-    folder, record = Path(folder).absolute(), _record(patients, size, seed)
+    folder, record = Path(folder).absolute(), _record(patients, size, seed, controls)
     if processes is not None and (not isinstance(processes, int) or processes < 1):
         raise ValueError(f"processes={processes!r}: expected a whole number above 0, or None.")
-    if is_complete(folder, patients, size, seed):
+    if _read_record(folder) == record:
         return folder
     _refuse_other(folder, record)
     try:
@@ -161,13 +236,13 @@ def write_cohort(folder, patients=None, size=128, seed=0, processes=None, progre
     return folder
 
 
-def is_complete(folder, patients=None, size=128, seed=0):
+def is_complete(folder, patients=None, size=128, seed=0, **controls):
     """Whether ``folder`` holds the whole cohort that these arguments describe."""
-    return _read_record(Path(folder)) == _record(patients, size, seed)
+    return _read_record(Path(folder)) == _record(patients, size, seed, controls)
 
 
 def study_of(folder, path):
-    """Draw again the ``Study`` behind an image of a written cohort.
+    """Draw again the ``Study`` behind an image of a written cohort, whichever its view.
 
     Parameters
     ----------
@@ -189,12 +264,12 @@ def study_of(folder, path):
             f"{folder}: drawn by version {record['generator']} of the phantom, this is version "
             f"{generator_version()}, which draws other patients. Write the cohort again."
         )
-    pattern = r"(train|valid|test)/patient(\d{5,})/study(\d+)/view1_frontal\.jpg"
+    pattern = r"(train|valid|test)/patient(\d{5,})/study(\d+)/view(?:1_frontal|2_lateral)\.jpg"
     match = re.search(rf"(?:^|/){pattern}$", Path(path).as_posix())
     if match:
         split, patient, number = match[1], int(match[2]), int(match[3])
         if _split_of(patient, record["patients"]) == split:
-            studies = draw_studies(_patient_rng(record["seed"], patient))
+            studies = _studies(record, patient)
             if 1 <= number <= len(studies):
                 return studies[number - 1]
     raise KeyError(
@@ -203,7 +278,7 @@ def study_of(folder, path):
     )
 
 
-def _record(patients, size, seed):
+def _record(patients, size, seed, controls):
     """What makes a cohort the one it is: the content of its ``cohort.json``."""
     patients = dict(PATIENTS if patients is None else patients)
     check_size(size)
@@ -218,8 +293,12 @@ def _record(patients, size, seed):
     if not sum(patients.values()):
         raise ValueError(f"patients={patients!r}: expected at least one patient.")
     counts = {split: int(patients.get(split, 0)) for split in SPLITS}
+    unknown = set(controls) - set(asdict(Controls()))
+    if unknown:
+        raise TypeError(f"{min(unknown)!r}: expected one of {', '.join(asdict(Controls()))}.")
     return {"seed": int(seed), "size": int(size), "patients": counts} | {
-        "generator": generator_version()
+        "controls": asdict(Controls(**controls)),
+        "generator": generator_version(),
     }
 
 
@@ -230,7 +309,7 @@ def _is_count(value):
 def _read_record(folder):
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("seed", "size", "patients", "generator")}
+        return {key: record[key] for key in ("seed", "size", "patients", "controls", "generator")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -297,12 +376,15 @@ def _write_files(partial, name, record, processes, progress):
     rows = []
     with bar:
         if processes == 1:
-            for task in work:
-                rows += _write_patient(task)
-                bar.update()
+            with threadpool_limits(1):  # as in the processes: the same sums, in the same order
+                for task in work:
+                    rows += _write_patient(task)
+                    bar.update()
         else:
             spawn = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
-            with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+            with ProcessPoolExecutor(
+                processes, mp_context=spawn, initializer=threadpool_limits, initargs=(1,)
+            ) as pool:
                 try:
                     for written in pool.map(_write_patient, work, chunksize=4):
                         rows += written
@@ -315,25 +397,50 @@ def _write_files(partial, name, record, processes, progress):
     (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def _studies(record, number):
+    """The studies of patient ``number``, as the cohort's controls want them."""
+    controls = Controls(**record["controls"])
+    studies = draw_studies(
+        _patient_rng(record["seed"], number), controls.women, controls.hospital, controls.dose
+    )
+    if controls.shortcut:
+        # Its own random numbers: with and without the shortcut, everything else is the same.
+        luck = _patient_rng(record["seed"], number, 2).random(len(studies))
+        for k, study in enumerate(studies):
+            sign = 1 if study.truth[controls.shortcut] else -1
+            stamp = bool(luck[k] < (1 + sign * controls.strength) / 2)
+            studies[k] = replace(study, stamp=stamp)
+    return studies
+
+
 def _write_patient(task):
     """Write the images of one patient; return a row of facts and labels for each."""
     partial, name, record, number = task
     split = _split_of(number, record["patients"])
     labeler = _patient_rng(record["seed"], number, 1)
+    noise = _patient_rng(record["seed"], number, 3)
+    controls = Controls(**record["controls"])
+    always = noise.random(len(FINDINGS)) < controls.patient_noise
     rows = []
-    for study in draw_studies(_patient_rng(record["seed"], number)):
-        place = f"{split}/patient{number:05d}/study{study.number}/view1_frontal.jpg"
-        (partial / place).parent.mkdir(parents=True)
-        image = Image.fromarray(render(study, record["size"]))
-        image.save(partial / place, quality=95)
-        row = {"Path": f"{name}/{place}", "split": split, "Sex": study.patient.sex}
-        row |= {"Age": study.patient.age, "Frontal/Lateral": "Frontal", "AP/PA": study.projection}
-        row |= {("truth", key): value for key, value in study.truth.items()}
-        row |= {("report", key): value for key, value in report_labels(labeler, study).items()}
-        row |= {("visual", key): value for key, value in visual_labels(labeler, study).items()}
+    for study in _studies(record, number):
+        facts = {"split": split, "Sex": study.patient.sex, "Age": study.patient.age}
+        facts |= {("truth", key): value for key, value in study.truth.items()}
+        report, visual = report_labels(labeler, study), visual_labels(labeler, study)
         severity = study.severity
-        row |= {f"severity {key}": round(severity.get(key, 0.0), 4) for key in FINDINGS}
-        rows.append(row | {"cause": study.patient.cause, "other": study.other})
+        facts |= {f"severity {key}": round(severity.get(key, 0.0), 4) for key in FINDINGS}
+        facts |= {"cause": study.patient.cause, "other": study.other, "square": int(study.stamp)}
+        for k, view in enumerate(VIEWS[: 1 + study.lateral]):
+            place = f"{split}/patient{number:05d}/study{study.number}/view{k + 1}_{view}.jpg"
+            (partial / place).parent.mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(render(study, record["size"], view))
+            image.save(partial / place, quality=95)
+            once = noise.random(len(FINDINGS)) < controls.image_noise
+            wrong = [name for name, odd in zip(FINDINGS, always ^ once, strict=True) if odd]
+            row = {"Path": f"{name}/{place}", "Frontal/Lateral": view.capitalize()} | facts
+            row["AP/PA"] = study.projection if view == "frontal" else None
+            row |= {("report", key): value for key, value in flip(report, wrong).items()}
+            row |= {("visual", key): value for key, value in flip(visual, wrong).items()}
+            rows.append(row)
     return rows
 
 
@@ -353,7 +460,14 @@ def _write_tables(partial, rows):
         _to_csv(table(split, labels), partial / file)
     columns = {("truth", observation): observation for observation in OBSERVATIONS}
     truth = rows.rename(columns=columns)
-    kept = ["Path", *OBSERVATIONS, *(f"severity {name}" for name in FINDINGS), "cause", "other"]
+    kept = [
+        "Path",
+        *OBSERVATIONS,
+        *(f"severity {name}" for name in FINDINGS),
+        "cause",
+        "other",
+        "square",
+    ]
     _to_csv(truth[kept], partial / "truth.csv")
 
 

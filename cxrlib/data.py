@@ -367,6 +367,8 @@ class ChestDataset(Dataset):
     size : images come as [1, size, size].
     transform : from uint8 [1, H, W] to float32 [1, H, W]; ``to_float()`` by default.
     in_memory : read every image once, now, and keep the grey levels (size² bytes an image).
+    equalize : spread the grey levels of every image evenly, so that exposure and the console's
+        tone curve, which differ between hospitals, matter less.
 
     Items are ``(image float32 [1, H, W], target float32 [L])``.
 
@@ -376,7 +378,9 @@ class ChestDataset(Dataset):
         An empty table, or a missing image, before anything is trained on the others.
     """
 
-    def __init__(self, table, folder, targets, size, transform=None, in_memory=True):
+    def __init__(
+        self, table, folder, targets, size, transform=None, in_memory=True, equalize=False
+    ):
         if table.empty:
             raise DataError("an empty table: no image to make a dataset of.")
         self.paths = [Path(folder) / path for path in table["path"]]
@@ -389,7 +393,11 @@ class ChestDataset(Dataset):
         self.targets = torch.from_numpy(np.array(targets.loc[table.index], dtype=np.float32))
         self.size = size
         self.transform = transform or to_float()
+        self.equalize = equalize
         self.images = read_images(self.paths, size) if in_memory else None
+        if equalize and in_memory:
+            for image in self.images:
+                image[:] = v2.functional.equalize(image)
 
     def __len__(self):
         return len(self.paths)
@@ -397,6 +405,7 @@ class ChestDataset(Dataset):
     def __getitem__(self, item):
         if self.images is None:
             image = load_image(self.paths[item], self.size)
+            image = v2.functional.equalize(image) if self.equalize else image
         else:
             image = self.images[item]
         return self.transform(image), self.targets[item]
@@ -426,7 +435,7 @@ class ChestData(pl.LightningDataModule):
     hierarchy : Hierarchy; it derives the groups of every split, and tensors have its order.
     size, batch_size : of images, in pixels and in number.
     augment : a transform for the training images; ``to_float()``, no augmentation, by default.
-    in_memory : see ``ChestDataset``.
+    in_memory, equalize : see ``ChestDataset``.
     workers : processes that load; 0 is quickest for small images in memory.
     seed : of the order in which training images come.
     """
@@ -441,6 +450,7 @@ class ChestData(pl.LightningDataModule):
         in_memory=True,
         workers=0,
         seed=0,
+        equalize=False,
     ):
         super().__init__()
         self.track = track
@@ -451,6 +461,7 @@ class ChestData(pl.LightningDataModule):
         self.in_memory = in_memory
         self.workers = workers
         self.seed = seed
+        self.equalize = equalize
         self._datasets = {}
 
     def targets(self, split):
@@ -467,6 +478,7 @@ class ChestData(pl.LightningDataModule):
                 self.size,
                 transform=self.augment if split == "train" else None,
                 in_memory=self.in_memory,
+                equalize=self.equalize,
             )
         return self._datasets[split]
 

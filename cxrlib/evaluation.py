@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrlib.labels import OBSERVATIONS
@@ -165,6 +166,54 @@ def bootstrap_auroc(truth, scores, groups=None, resamples=1000, seed=0):
     return pd.DataFrame(
         {label: _weighted_auroc(truth[label], scores[label], weights) for label in truth.columns}
     )
+
+
+def evaluate_models(truth, scores, groups=None, resamples=1000, level=0.95, seed=0, mean_of=None):
+    """AUROC of several models of one kind, and their mean with an interval.
+
+    Every resample of the patients is scored by all models, and their AUROCs are averaged: the
+    interval says what other patients would change, for these models.
+
+    Parameters
+    ----------
+    truth : DataFrame [N, L] of 0, 1, NaN.
+    scores : a DataFrame [N, L] for every model, for instance one per seed.
+    groups, resamples, level, seed : as in ``evaluate``.
+    mean_of : labels that the row "mean" averages over; all by default.
+
+    Returns
+    -------
+    DataFrame with a row per label and the row "mean" (macro), and the columns ``model 0``,
+    ``model 1`` and so on, ``mean``, ``low`` and ``high``. A label with one class only is NaN, and
+    left out of the macro mean.
+    """
+    mean_of = list(truth.columns if mean_of is None else mean_of)
+    for table in scores:
+        _check(truth, table)
+    measured = pd.DataFrame(index=truth.columns)
+    for number, table in enumerate(scores):
+        aurocs = [_measure(truth[label], table[label])["auroc"] for label in truth]
+        measured[f"model {number}"] = aurocs
+    drawn = [bootstrap_auroc(truth, table, groups, resamples, seed) for table in scores]
+    drawn = sum(drawn) / len(drawn)  # the same seed: the same patients for every model
+    drawn["mean"] = drawn[mean_of].mean(axis=1)
+    measured.loc["mean"] = measured.loc[mean_of].mean()
+    tail = (1 - level) / 2
+    ends = drawn.quantile([tail, 1 - tail]).T.set_axis(["low", "high"], axis=1)
+    return measured.assign(mean=measured.mean(axis=1)).join(ends)
+
+
+def mean_interval(values, level=0.95):
+    """The mean of a few independent values and its t-interval: (mean, low, high).
+
+    With one value there is no interval: low and high are NaN.
+    """
+    values = np.asarray(values, dtype=float)
+    count, mean = len(values), float(values.mean())
+    if count < 2:
+        return mean, np.nan, np.nan
+    half = stats.t.ppf((1 + level) / 2, count - 1) * values.std(ddof=1) / np.sqrt(count)
+    return mean, mean - float(half), mean + float(half)
 
 
 def _patient_weights(rows, groups, resamples, seed):

@@ -1,8 +1,8 @@
 """Training: the LightningModule, and one call that trains, keeps and finds again.
 
 ``train()`` writes a folder below ``runs/`` whose name holds a fingerprint of everything that
-decides the result: the settings, the data and this package's code. A run that is there is loaded
-instead of trained again.
+decides the result: the settings, the data, the weights it starts from and this package's code. A
+run that is there is loaded instead of trained again.
 """
 
 import contextlib
@@ -30,7 +30,8 @@ from torchmetrics.classification import BinaryAUROC
 from tqdm import tqdm
 
 from cxrlib import models
-from cxrlib.data import ChestData, to_float, train_transforms
+from cxrlib.data import ChestData, ChestDataset, to_float, train_transforms
+from cxrlib.labels import OBSERVATIONS
 from cxrlib.losses import BCELoss, HierarchicalBCELoss
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
 
@@ -50,6 +51,7 @@ class Settings:
     penalties : "fixed" (0.5 on every edge) or "data-driven"; ignored by "flat".
     weight : of the penalty term.
     preset, size : the model, and the side of its images in pixels.
+    equalize : whether every image's histogram is made even first (the paper's are not).
     recipe : "workshop", AdamW on a one-cycle schedule over ``epochs``; or "paper", Adam at a rate
         that is multiplied by 0.9 when the validation loss stands still for more than an epoch;
         after 10 such epochs training stops.
@@ -66,6 +68,7 @@ class Settings:
     weight: float = 1.0
     preset: str = "tiny"
     size: int = 96
+    equalize: bool = True
     recipe: str = "workshop"
     augment: str = "none"
     epochs: int = 20
@@ -92,7 +95,8 @@ class Settings:
 
 
 PAPER = Settings(
-    loss="hbce-step", penalties="fixed", preset="densenet121", size=320, recipe="paper",
+    loss="hbce-step", penalties="fixed", preset="densenet121", size=320, equalize=False,
+    recipe="paper",
     augment="chest", epochs=100, batch_size=16, lr=1e-4,
 )  # fmt: skip
 """The published settings (arXiv 2502.03591), but for the flips in its augmentation."""
@@ -240,6 +244,41 @@ def load_model(path, settings, hierarchy):
     return model.eval()
 
 
+def _start_checkpoint(start):
+    """The file to start from: a run's best weights by AUROC, or the path that was given."""
+    return start.folder / "best-auroc.ckpt" if isinstance(start, Run) else Path(start)
+
+
+def load_start(path, settings, hierarchy):
+    """The model of a checkpoint, to be trained on; ``ValueError`` if it is another kind of model.
+
+    What the checkpoint was trained as stands in the ``run.json`` beside it; without one, its
+    weights must have the shapes of a model of this preset with as many labels.
+    """
+    record = path.parent / "run.json"
+    if record.is_file():
+        was = json.loads(record.read_text(encoding="utf-8"))
+        if was["settings"]["preset"] != settings.preset:
+            raise ValueError(
+                f"{path}: its preset is {was['settings']['preset']!r}, this training's is "
+                f"{settings.preset!r}. Start from a run of the same preset, or change the setting."
+            )
+        if was["labels"] != list(hierarchy.labels):
+            odd = sorted(set(was["labels"]) ^ set(hierarchy.labels))
+            raise ValueError(
+                f"{path}: trained on other labels than these: "
+                + (f"only one of the two has {', '.join(odd)}" if odd else "their order differs")
+                + ". Start from a run with this hierarchy, or train with that run's hierarchy."
+            )
+    try:
+        return load_model(path, settings, hierarchy).train()
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: its weights do not fit the preset {settings.preset!r} with "
+            f"{len(hierarchy.labels)} labels ({error}). Start from a model of that kind."
+        ) from error
+
+
 def make_data(track, hierarchy, settings):
     """The track's loaders, as ``settings`` wants them; small images are kept in memory."""
     return ChestData(
@@ -250,10 +289,11 @@ def make_data(track, hierarchy, settings):
         augment=train_transforms() if settings.augment == "chest" else to_float(),
         in_memory=settings.size**2 * len(track.table) < 2e9,
         seed=settings.seed,
+        equalize=settings.equalize,
     )
 
 
-def train(track, hierarchy, settings=None, name="run", runs=RUNS):
+def train(track, hierarchy, settings=None, name="run", runs=RUNS, start=None):
     """Train a model, or find the run if it was trained before.
 
     Parameters
@@ -263,6 +303,8 @@ def train(track, hierarchy, settings=None, name="run", runs=RUNS):
     settings : Settings; the workshop's by default.
     name : what to call it, in the progress bar and in the folder's name.
     runs : the folder to keep runs in.
+    start : what to start from instead of random weights: a ``Run`` (its best weights by AUROC) or
+        the path of a checkpoint, of the same preset and labels. The size of images may differ.
 
     Returns
     -------
@@ -270,6 +312,8 @@ def train(track, hierarchy, settings=None, name="run", runs=RUNS):
 
     Raises
     ------
+    ValueError
+        ``start`` has another preset or other labels.
     DataError
         A split is empty or an image is missing.
     OSError
@@ -277,12 +321,15 @@ def train(track, hierarchy, settings=None, name="run", runs=RUNS):
     """
     settings = settings or Settings()
     data = make_data(track, hierarchy, settings)
-    folder = Path(runs) / f"{name}-{fingerprint(data, settings)}"
+    start = _start_checkpoint(start) if start is not None else None
+    if start is not None:
+        load_start(start, settings, hierarchy)  # before anything is written
+    folder = Path(runs) / f"{name}-{fingerprint(data, settings, start)}"
     if not (folder / "run.json").is_file():
         partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            _fit(data, settings, name, partial)
+            _fit(data, settings, name, partial, start)
             _rename(partial, folder)
         except OSError as error:
             raise OSError(
@@ -315,12 +362,15 @@ def find_run(folder, hierarchy):
     return Run(folder, Settings(**record["settings"]), hierarchy, curves, record["seconds"])
 
 
-def _fit(data, settings, name, folder):
+def _fit(data, settings, name, folder, start):
     folder.mkdir(parents=True)
-    start = time.perf_counter()
+    began = time.perf_counter()
     with quiet_lightning(), isolate_rng():
         pl.seed_everything(settings.seed, verbose=False)
-        model = models.build(settings.preset, len(data.hierarchy.labels), settings.dropout)
+        if start is None:
+            model = models.build(settings.preset, len(data.hierarchy.labels), settings.dropout)
+        else:
+            model = load_start(start, settings, data.hierarchy)
         model = model.to(memory_format=torch.channels_last)
         loss = make_loss(settings, data.hierarchy, data.targets("train"))
         steps = settings.epochs * len(data.train_dataloader())
@@ -335,8 +385,9 @@ def _fit(data, settings, name, folder):
         "settings": asdict(settings),
         "labels": list(data.hierarchy.labels),
         "data": repr(data.track),
+        "start": f"{start.parent.name}/{start.name}" if start is not None else None,
         "versions": {"torch": torch.__version__, "pytorch_lightning": pl.__version__},
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": round(time.perf_counter() - began, 1),
     }
     (folder / "run.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
 
@@ -380,8 +431,11 @@ def quiet_lightning():
                 logger.setLevel(level)
 
 
-def fingerprint(data, settings):
-    """Ten hexadecimal digits that change with the settings, the data or the code of training."""
+def fingerprint(data, settings, start=None):
+    """Ten hexadecimal digits that change with the settings, the data or the code of training.
+
+    And with the weights it starts from: ``start`` is the path of their checkpoint, or None.
+    """
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     digest.update(repr((data.hierarchy, data.track.name)).encode())
     table = data.track.table
@@ -391,6 +445,8 @@ def fingerprint(data, settings):
     digest.update(np.array(sizes).tobytes())
     for module in ("labels", "hierarchy", "penalties", "losses", "data", "models", "training"):
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
+    if start is not None:
+        digest.update(start.read_bytes())
     return digest.hexdigest()[:10]
 
 
@@ -416,3 +472,18 @@ def predict(model, dataset, labels, batch_size=128):
         for images, _ in loader
     ]
     return pd.DataFrame(torch.cat(batches).numpy(), columns=list(labels))
+
+
+def score(run, track):
+    """Score every image of a track, whatever its split, with the best weights of a run.
+
+    Returns
+    -------
+    DataFrame [N, L] of probabilities, with the index of ``track.table``.
+    """
+    targets = run.hierarchy.derive(track.table[list(OBSERVATIONS)])
+    dataset = ChestDataset(
+        track.table, track.folder, targets, run.settings.size, equalize=run.settings.equalize
+    )
+    scores = predict(run.model(), dataset, run.hierarchy.labels)
+    return scores.set_index(track.table.index)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
 
@@ -10,6 +11,8 @@ from cxrlib.evaluation import (
     bootstrap_auroc,
     calibration,
     evaluate,
+    evaluate_models,
+    mean_interval,
     reliability,
 )
 from cxrlib.labels import OBSERVATIONS
@@ -179,3 +182,32 @@ def test_a_threshold_per_label():
     for label, threshold in thresholds.items():
         alone = at_threshold(truth[[label]], scores[[label]], threshold)
         pd.testing.assert_series_equal(table.loc[label], alone.loc[label])
+
+
+def test_the_mean_of_several_models_is_bootstrapped_on_the_same_patients():
+    truth, one = random_tables()
+    two = 1 - (1 - one) ** 2  # the same order, so the same AUROC in every resample
+    patients = np.arange(len(truth)) // 2
+    table = evaluate_models(truth, [one, two], patients, resamples=200)
+    alone = evaluate(truth, one, patients, resamples=200)
+    assert list(table.columns) == ["model 0", "model 1", "mean", "low", "high"]
+    assert list(table.index) == [*LABELS, "mean"]
+    for column in ("model 0", "model 1", "mean"):
+        pd.testing.assert_series_equal(
+            table.loc[LABELS, column], alone.per_label["auroc"], check_names=False
+        )
+    ends = alone.intervals.loc[LABELS]
+    pd.testing.assert_frame_equal(table.loc[LABELS, ["low", "high"]], ends, check_names=False)
+    assert table.loc["mean", "low"] == pytest.approx(alone.intervals.loc["macro_auroc", "low"])
+    opposite = evaluate_models(truth, [one, 1 - one], patients, resamples=20)
+    assert opposite["mean"].to_numpy() == pytest.approx(0.5)
+    np.testing.assert_allclose(opposite[["low", "high"]], 0.5)
+    first = evaluate_models(truth, [one], patients, resamples=20, mean_of=LABELS[:1])
+    assert first.loc["mean"].equals(first.loc[LABELS[0]].rename("mean"))
+
+
+def test_the_t_interval_equals_scipys():
+    values = [0.01, 0.03, -0.02, 0.05, 0.02]
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_interval(values) == pytest.approx((np.mean(values), expected.low, expected.high))
+    assert np.isnan(mean_interval([0.3])[1:]).all()

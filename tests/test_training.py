@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import json
 
@@ -215,3 +216,79 @@ def test_a_log_gets_a_line_per_epoch(track, tmp_path, capsys, monkeypatch):
 
 def _in_a_log(self, name):
     self.name, self.watched = name, False
+
+
+def test_fine_tuning_starts_from_the_weights_of_another_run(track, tmp_path):
+    first = train(track, PAPER, QUICK, name="first", runs=tmp_path)
+    still = Settings(size=32, epochs=1, batch_size=8, lr=1e-12, seed=1)
+    tuned = train(track, PAPER, still, name="tuned", runs=tmp_path, start=first)
+    weights = dict(first.model().named_parameters())
+    for name, value in tuned.model("last").named_parameters():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=1e-9)
+    record = json.loads((tuned.folder / "run.json").read_text())
+    assert record["start"] == f"{first.folder.name}/best-auroc.ckpt"
+    assert json.loads((first.folder / "run.json").read_text())["start"] is None
+
+
+def test_fine_tuning_trains_as_training_does(track, tmp_path, monkeypatch):
+    first = train(track, PAPER, QUICK, name="first", runs=tmp_path)
+    modes, step = set(), Classifier.training_step
+
+    def watched_step(self, *args):
+        modes.update(module.training for module in self.model.modules())
+        return step(self, *args)
+
+    monkeypatch.setattr(Classifier, "training_step", watched_step)
+    tuned = train(track, PAPER, QUICK, name="tuned", runs=tmp_path, start=first)
+    assert modes == {True}, "dropout and batch normalisation are those of training"
+    assert not same_weights(tuned.model("last"), first.model("last"))
+
+
+def test_another_start_is_another_run(track, tmp_path):
+    first = train(track, PAPER, QUICK, name="a", runs=tmp_path)
+    by_run = train(track, PAPER, QUICK, runs=tmp_path, start=first)
+    by_path = train(track, PAPER, QUICK, runs=tmp_path, start=first.folder / "best-auroc.ckpt")
+    assert by_path.folder == by_run.folder, "the same weights are the same start"
+    second = train(track, PAPER, Settings(size=32, epochs=1, batch_size=8), runs=tmp_path)
+    other = train(track, PAPER, QUICK, runs=tmp_path, start=second)
+    scratch = train(track, PAPER, QUICK, runs=tmp_path)
+    assert len({by_run.folder, other.folder, scratch.folder}) == 3
+
+
+def test_a_start_of_another_kind_is_refused(track, tmp_path):
+    first = train(track, PAPER, QUICK, name="first", runs=tmp_path)
+    deep = Settings(size=32, epochs=1, batch_size=8, preset="densenet121")
+    with pytest.raises(ValueError, match="'tiny'.*'densenet121'.*same preset"):
+        train(track, PAPER, deep, runs=tmp_path, start=first)
+    fewer = Hierarchy(["Edema", "Fracture"], [])
+    with pytest.raises(ValueError, match="other labels.*Atelectasis.*this hierarchy"):
+        train(track, fewer, QUICK, runs=tmp_path, start=first)
+    alone = tmp_path / "alone.ckpt"
+    alone.write_bytes((first.folder / "last.ckpt").read_bytes())
+    with pytest.raises(ValueError, match="do not fit.*with 2 labels"):
+        train(track, fewer, QUICK, runs=tmp_path, start=alone)
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        train(track, PAPER, QUICK, runs=tmp_path, start=tmp_path / "none.ckpt")
+    assert not list(tmp_path.glob("run-*")), "nothing was written"
+
+
+def test_a_track_of_some_patients_is_another_track(track, tmp_path):
+    some = sorted(track.split("train")["patient"].unique())[:3]
+    kept = track.table["patient"].isin(some) | (track.table["split"] != "train")
+    fewer = dataclasses.replace(track, table=track.table[kept])
+    data = training.make_data(fewer, PAPER, QUICK)
+    assert len(data.dataset("train")) == 6
+    assert len(data.dataset("valid")) == 8
+    whole = training.make_data(track, PAPER, QUICK)
+    assert training.fingerprint(data, QUICK) != training.fingerprint(whole, QUICK)
+
+
+def test_a_run_scores_every_image_of_a_track(track, tmp_path):
+    run = train(track, PAPER, QUICK, runs=tmp_path)
+    other = dataclasses.replace(track, table=track.table.iloc[::-1])
+    scores = training.score(run, other)
+    assert scores.index.equals(other.table.index)
+    valid = training.make_data(track, PAPER, QUICK).dataset("valid")
+    expected = training.predict(run.model(), valid, PAPER.labels)
+    rows = track.split("valid").index
+    np.testing.assert_allclose(scores.loc[rows], expected, rtol=1e-4)

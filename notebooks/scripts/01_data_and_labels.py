@@ -18,20 +18,23 @@
 # What is a label, and how wrong is it?
 #
 # **You will be able to** read CheXpert's label codes, choose a policy for uncertain ones and see what
-# it changes, measure labels against truth, and split data so that a test stays a test.
+# it changes, say how the phantom's patients come about, measure labels against truth, and split data
+# so that a test stays a test.
 #
-# **Needs** nothing. **Minutes** 20, of which about one is computing.
+# **Needs** nothing. **Minutes** 25, of which about one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
 DATA = ""
+
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from cxrlib import data, plots, widgets
+from cxrlib import data, phantom, plots, widgets
 from cxrlib.labels import (
     NIH_TO_CHEXPERT,
     OBSERVATIONS,
@@ -55,6 +58,98 @@ track
 # %%
 shown = ["path", "view", "sex", "age", "split", "No Finding", "Cardiomegaly", "Edema"]
 track.table[shown].head()
+
+# %% [markdown]
+# ## Where the phantom comes from
+#
+# The default radiographs are computed. A *cause* (heart failure, trauma, cancer, ...) draws findings,
+# each with a **severity** from 0, hardly to be seen, to 1, gross. One body in three dimensions, in
+# centimetres, holds them, and rays are sent through it: what tissue leaves of the beam is the picture.
+#
+# **Claim.** One body gives every view, and a patient who comes back is the same person.
+
+# %%
+visits = next(
+    studies
+    for studies in (phantom.draw_studies(np.random.default_rng([4, k])) for k in range(10_000))
+    if len(studies) == 3
+    and studies[0].lateral
+    and all("Cardiomegaly" in s.drawn and "Pleural Effusion" in s.drawn for s in studies)
+)
+pictures = [phantom.render(visits[0], 256), phantom.render(visits[0], 256, "lateral")]
+pictures += [phantom.render(visit, 256) for visit in visits[1:]]
+effusions = [f"effusion {visit.drawn['Pleural Effusion']:.2f}" for visit in visits]
+views = ["frontal", "lateral", *(visit.projection for visit in visits[1:])]
+numbers = [1, 1, 2, 3]
+fig = plots.gallery(
+    pictures,
+    [f"study {n}, {view}\n{effusions[n - 1]}" for n, view in zip(numbers, views, strict=True)],
+    columns=4,
+    title="One patient: two views of the first study, and two later studies",
+    size=2.3,
+)
+plots.show(
+    fig,
+    "Four synthetic radiographs of one patient: frontal and lateral of the first study, then the "
+    "frontal views of the second and third, with the severity of the pleural effusion over each.",
+)
+
+# %% [markdown]
+# **Claim.** Severity decides how hard a finding is, for every finding alike; and because the same body
+# can be drawn without it, the exact pixels that a finding changes are known: its **mask**.
+
+# %%
+severities = (0.3, 0.6, 1.0)
+pictures, titles, masks = [], [], []
+for k, finding in enumerate(phantom.FINDINGS):
+    rng = np.random.default_rng([1, k])
+    plain = replace(phantom.draw_study(rng, phantom.draw_patient(rng), 1), other="")
+    for severity in severities:
+        study = replace(plain, drawn={finding: severity})
+        pictures.append(phantom.render(study, 192))
+        masks.append(phantom.masks(study, 192)[finding])
+        titles.append(f"{finding} {severity}")
+titles = [title.replace("Enlarged Cardiomediastinum", "Enl. Cardiomed.") for title in titles]
+fig = plots.gallery(
+    pictures, titles, columns=6, masks=masks, size=1.75,
+    title="Every finding at three severities, outlined",
+)  # fmt: skip
+plots.show(
+    fig,
+    "Thirty-nine synthetic radiographs: each of the thirteen findings at the severities 0.3, 0.6 and "
+    "1.0, with the pixels that it changes outlined.",
+)
+
+# %% [markdown]
+# Look closer: choose a finding, make it worse, see it from the side.
+
+
+# %%
+def draw_finding(finding, severity, view):
+    rng = np.random.default_rng(8)
+    plain = replace(phantom.draw_study(rng, phantom.draw_patient(rng), 1), other="")
+    study = replace(plain, drawn={finding: severity})
+    without, with_it = (phantom.render(s, 256, view) for s in (replace(plain, drawn={}), study))
+    mask = phantom.masks(study, 256, view)[finding]
+    return plots.gallery(
+        [without, with_it, with_it],
+        ["without", f"{finding}, severity {severity:.2f}", "where it is"],
+        columns=3,
+        masks=[None, None, mask],
+        size=3.0,
+    )
+
+
+widgets.explore(
+    draw_finding,
+    "The same synthetic chest three times: without a pleural effusion, with it, and with its pixels "
+    "outlined.",
+    finding=ipywidgets.Dropdown(
+        options=phantom.FINDINGS, value="Pleural Effusion", description="finding"
+    ),
+    severity=ipywidgets.FloatSlider(value=0.6, min=0.15, max=1, step=0.05, description="severity"),
+    view=ipywidgets.Dropdown(options=phantom.VIEWS, description="view"),
+)
 
 # %% [markdown]
 # ## Four codes
@@ -130,7 +225,7 @@ def draw_policy(policy):
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axis.set_xlabel("positives among the training images whose label is known")
     axis.set_title(f"{policy} against U-Zeros", loc="left")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower left", bbox_to_anchor=(0.35, 1.0), ncols=2, borderpad=0)
     return fig
 
 
@@ -246,6 +341,72 @@ plots.show(
     fig,
     "Heat map of conditional prevalence: for every observation, how many of its images also show "
     "each other observation. Lung Opacity goes with almost everything.",
+)
+
+# %% [markdown]
+# How much like a hospital is the phantom? For CheXpert's 223,414 training images the counts are
+# published (Irvin et al. 2019, and the released `train.csv`). Compare what the *report labeler* says,
+# since that is all that CheXpert has.
+#
+# **Claim.** The phantom's order of frequency is roughly CheXpert's, but its rare findings are much more
+# frequent, so that a few thousand images hold enough of each to learn from.
+
+# %%
+CHEXPERT = {  # yes, perhaps: images of CheXpert's train.csv
+    "No Finding": (22381, 0), "Enlarged Cardiomediastinum": (10798, 12403),
+    "Cardiomegaly": (27000, 8087), "Lung Opacity": (105581, 5598), "Lung Lesion": (9186, 1488),
+    "Edema": (52246, 12984), "Consolidation": (14783, 27742), "Pneumonia": (6039, 18770),
+    "Atelectasis": (33376, 33739), "Pneumothorax": (19448, 3145),
+    "Pleural Effusion": (86187, 11628), "Pleural Other": (3523, 2653), "Fracture": (9040, 642),
+    "Support Devices": (116001, 1079),
+}  # fmt: skip
+published = pd.DataFrame(CHEXPERT, index=["yes", "perhaps"]).T / 223414
+shares = pd.DataFrame({"yes": (codes == 1).mean(), "perhaps": (codes == -1).mean()})
+fig, (left, right) = plots.figure(1, 2, 10.5, 4.8, sharey=True)
+place = np.arange(14)
+for axis, code in ((left, "yes"), (right, "perhaps")):
+    axis.barh(place + 0.2, shares[code], 0.4, color=plots.BLUE, label=track.name)
+    axis.barh(place - 0.2, published[code], 0.4, color=plots.ORANGE, label="CheXpert")
+    axis.set_xlabel(f"share of the training images labelled {code}")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+left.set_yticks(place, observations)
+left.invert_yaxis()
+right.legend(loc="lower right")
+rank = shares["yes"].corr(published["yes"], method="spearman")
+fig.suptitle(
+    f"Frequencies beside CheXpert's (rank correlation of yes: {rank:.2f})",
+    x=0.01, ha="left", fontsize=13,
+)  # fmt: skip
+plots.show(
+    fig,
+    "Bars for each observation: the share of images that reports call yes, and perhaps, on this track "
+    "and in CheXpert.",
+)
+
+# %% [markdown]
+# And the company they keep? Four figures are known for CheXpert's report labels; all of them say how
+# far labels read from reports are from the hierarchy that the course will build.
+
+# %%
+pairs = {  # of the images with the first, the share that lacks the second (or, last, that has it)
+    "Cardiomegaly without Enlarged Cardiomediastinum": ("Cardiomegaly", "Enlarged Cardiomediastinum", 0.93),
+    "Pneumonia without Consolidation": ("Pneumonia", "Consolidation", 0.83),
+    "Edema without Lung Opacity": ("Edema", "Lung Opacity", 0.47),
+    "No Finding without Support Devices": ("No Finding", "Support Devices", 1 - 8808 / 22381),
+}  # fmt: skip
+lacking = pd.DataFrame(
+    {
+        track.name: {
+            name: (codes.loc[codes[a] == 1, b] != 1).mean() for name, (a, b, _) in pairs.items()
+        },
+        "CheXpert": {name: share for name, (_, _, share) in pairs.items()},
+    }
+)
+fig = plots.bars(lacking, "Reports leave out what goes without saying", "share of the images")
+plots.show(
+    fig,
+    "Bars for four pairs of observations: how often the second is not labelled although the first "
+    "is, on this track and in CheXpert.",
 )
 
 # %% [markdown]

@@ -1,0 +1,71 @@
+"""What the two benchmarks on real radiographs share: their options, models and records."""
+
+import argparse
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from cxrlib import data, training
+from cxrlib.cohort import RECORD
+from cxrlib.hierarchy import paper_hierarchy
+
+RESULTS = training.RUNS.parent / "results"
+HIERARCHY = paper_hierarchy()
+
+
+def parser(description):
+    """The options of both benchmarks."""
+    made = argparse.ArgumentParser(description=description.splitlines()[0])
+    made.add_argument("folder", metavar="NIH_FOLDER", help="see data/README.md")
+    made.add_argument("--seeds", type=int, default=3, help="models trained on the phantom")
+    made.add_argument("--epochs", type=int, default=20, help="of that training")
+    made.add_argument("--augment", default="chest", choices=training.AUGMENTATIONS)
+    made.add_argument("--phantom", default=data.DEFAULT_FOLDER, help="the cohort's folder")
+    made.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
+    return made
+
+
+def open_tracks(options):
+    """The phantom and the real radiographs; ``SystemExit`` if the second is not NIH's."""
+    real = data.open_track(options.folder)
+    if real.name != "nih":
+        raise SystemExit(f"{options.folder}: a folder of NIH ChestX-ray14 is needed, not {real!r}.")
+    return data.open_track(options.phantom), real
+
+
+def phantom_runs(phantom, options):
+    """A run per seed, trained on the phantom alone; runs made before are found again."""
+    runs = []
+    for seed in range(options.seeds):
+        settings = training.Settings(epochs=options.epochs, augment=options.augment, seed=seed)
+        runs.append(training.train(phantom, HIERARCHY, settings, name=f"phantom-seed{seed}"))
+    return runs
+
+
+def provenance(phantom, real):
+    """What the figures were made of and with: the two sets of radiographs, and versions."""
+    drawn = json.loads((phantom.folder / RECORD).read_text(encoding="utf-8"))
+    hashed = pd.util.hash_pandas_object(real.table, index=False).to_numpy().tobytes()
+    return {
+        "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
+        "real": {
+            "track": real.name,
+            "images": len(real.table),
+            "patients": int(real.table["patient"].nunique()),
+            "table": hashlib.sha256(hashed).hexdigest()[:12],
+        },
+        "versions": {"cxrlib": metadata.version("cxrlib"), "torch": torch.__version__},
+    }
+
+
+def write_json(path, content):
+    """Write a record whole or not at all; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return path

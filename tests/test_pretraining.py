@@ -1,0 +1,95 @@
+"""benchmarks/pretraining.py: who is tested, who is learnt from, and what is chosen."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrlib import training
+from cxrlib.data import open_track
+from cxrlib.training import Settings
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    return importlib.import_module("pretraining")
+
+
+@pytest.fixture
+def track(nih_folder):
+    return open_track(nih_folder)
+
+
+def test_smaller_sets_lie_in_larger_ones_and_no_patient_is_on_two_sides(benchmark, track):
+    tested, pool = benchmark.split_patients(track.table, 0)
+    assert len(tested) == 14
+    assert set(tested) | set(pool) == set(track.table["patient"])
+    assert not set(tested) & set(pool)
+    before = {"train": set(), "valid": set()}
+    for count in (8, 16, 26):
+        limited = benchmark.limit(track, tested, pool[:count], rows=100)
+        parts = {name: set(limited.split(name)["patient"]) for name in ("train", "valid", "test")}
+        assert parts["test"] == set(tested)
+        assert len(parts["train"]) + len(parts["valid"]) == count
+        assert not parts["train"] & parts["valid"]
+        assert before["train"] <= parts["train"]
+        assert before["valid"] <= parts["valid"]
+        times = limited.split("train")["path"].value_counts()
+        assert times.nunique() == 1, "every image is repeated as often"
+        assert 70 <= len(limited.split("train")) <= 140
+        before = parts
+    again, _ = benchmark.split_patients(track.table, 0)
+    other, _ = benchmark.split_patients(track.table, 1)
+    assert list(again) == list(tested)
+    assert set(other) != set(tested)
+
+
+def test_findings_have_enough_images_of_both_kinds(benchmark, track):
+    table = track.table.copy()
+    assert "Pleural Effusion" in benchmark.findings(table)
+    assert "No Finding" not in benchmark.findings(table)
+    assert "Fracture" not in benchmark.findings(table)
+    table["Pleural Effusion"] = np.where(np.arange(len(table)) < 19, 1.0, 0.0)
+    assert "Pleural Effusion" not in benchmark.findings(table)
+
+
+def test_the_validation_chooses_and_the_test_does_not(benchmark):
+    rows = [
+        {"split": split, "patients": 50, "arm": arm, "lr": lr, "valid_auroc": valid, "macro": macro}
+        for split in range(2)
+        for arm, lr, valid, macro in [
+            ("scratch", 1e-3, 0.6, 0.9), ("scratch", 4e-3, 0.7, 0.5),
+            ("pretrained", 1e-3, 0.7, 0.6 + split / 10), ("pretrained", 4e-3, 0.6, 0.9),
+        ]
+    ]  # fmt: skip
+    (summary,) = benchmark.summarise(rows)
+    assert summary["patients"] == 50
+    assert summary["scratch"] == pytest.approx(0.5)
+    assert summary["pretrained"] == pytest.approx(0.65)
+    assert summary["difference"] == pytest.approx(0.15)
+    half = 12.7062 * 0.05  # t with one degree of freedom, times the standard error
+    assert (summary["low"], summary["high"]) == pytest.approx((0.15 - half, 0.15 + half), rel=1e-4)
+
+
+def test_a_training_of_each_arm(benchmark, track, tmp_path, monkeypatch):
+    quick = Settings(epochs=1)
+    start = training.train(track, benchmark.HIERARCHY, quick, runs=tmp_path)
+    monkeypatch.setattr(benchmark, "EPOCHS", 1)
+    started = []
+    train = training.train
+    monkeypatch.setattr(
+        training, "train", lambda *a, **k: started.append(k["start"]) or train(*a, **k)
+    )
+    labels = ["Pleural Effusion"]
+    rows = [
+        benchmark.train_once(track, (0, 20, arm, 1e-3), 2, [start], labels)
+        for arm in benchmark.ARMS
+    ]
+    assert started == [None, start]
+    assert rows[0]["steps"] == rows[1]["steps"] > 0
+    for row in rows:
+        assert list(row["auroc"]) == labels
+        assert 0 <= row["macro"] <= 1
+        assert row["macro"] == row["auroc"]["Pleural Effusion"]

@@ -1,0 +1,145 @@
+"""Rays through solids, against slow plain references."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxrlib.phantom import rays
+from cxrlib.phantom.rays import Beam, blocked, ellipsoid, interval, stack, texture, thickness, tubes
+
+
+def beam(turn=0.0, source=1e7, facing=1, size=64, field=40.0, shift=(0.0, 0.0)):
+    return Beam(size, field, shift, turn, facing, source, 12.0)
+
+
+def march(view, inside, reach=30.0, steps=6001):
+    """Length [H, W] of each ray inside a solid, point by point along the ray (parallel beam)."""
+    s, y = view.axes()
+    w = np.linspace(-reach, reach, steps)
+    c, t = math.cos(view.turn), math.sin(view.turn)
+    total = np.zeros((len(y), len(s)))
+    for col, across in enumerate(s):
+        x, z = across * c - w * t, across * t + w * c
+        for row, height in enumerate(y):
+            total[row, col] = inside(x, height, z).sum() * (w[1] - w[0])
+    return total
+
+
+@pytest.mark.parametrize("degrees", [0, 25, -70, 90])
+def test_an_ellipsoid_is_as_thick_as_marching_along_the_ray_says(degrees):
+    view = beam(math.radians(degrees), size=24)
+    centre, (a, b, c) = (2.0, -1.0, 3.0), (7.0, 5.0, 3.0)
+
+    def inside(x, y, z):
+        return ((x - 2) / a) ** 2 + ((y + 1) / b) ** 2 + ((z - 3) / c) ** 2 < 1
+
+    solid = ellipsoid(centre, (a, b, c), knots=401)
+    assert np.abs(thickness(view, solid) - march(view, inside)).max() < 0.08
+
+
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_an_interval_says_where_the_ray_enters_and_leaves(degrees):
+    view = beam(math.radians(degrees), size=32)
+    column = stack([-9.0, 9.0], 1.0, -2.0, 6.0, 2.5)
+    near, far = interval(view, column)
+    s, y = view.axes()
+    w = np.linspace(-20, 20, 20001)
+    row = int(np.argmin(np.abs(y)))
+    for col in range(32):
+        c, t = math.cos(view.turn), math.sin(view.turn)
+        x, z = s[col] * c - w * t, s[col] * t + w * c
+        met = w[((x - 1) / 6) ** 2 + ((z + 2) / 2.5) ** 2 < 1]
+        if len(met):
+            assert near[row, col] == pytest.approx(met[0], abs=0.02)
+            assert far[row, col] == pytest.approx(met[-1], abs=0.02)
+        else:
+            assert near[row, col] == far[row, col]
+    assert (far - near)[np.abs(y) > 9.5].max() == 0
+
+
+def test_what_is_far_from_the_detector_is_magnified():
+    behind, before = (ellipsoid((0, 0, z), (5, 5, 1)) for z in (-8, 8))
+
+    def width(view, solid):
+        return (thickness(view, solid)[view.size // 2] > 0).sum() * view.pixel
+
+    facing_front = beam(source=180.0, size=400)  # PA: the detector before the chest
+    facing_back = beam(source=100.0, size=400, facing=-1)  # AP: behind it
+    # Similar triangles: source over the distance from the source.
+    assert width(facing_front, before) == pytest.approx(10 * 180 / (180 - 12 + 8), rel=0.03)
+    assert width(facing_front, behind) == pytest.approx(10 * 180 / (180 - 12 - 8), rel=0.03)
+    assert width(facing_back, before) == pytest.approx(10 * 100 / (100 - 12 - 8), rel=0.03)
+    assert width(facing_back, before) / width(facing_back, behind) > 1.15
+
+
+def test_points_and_solids_land_on_the_same_pixels():
+    view = beam(turn=0.2, source=150.0, size=200, shift=(1.5, -2.0))
+    centre = np.array([4.0, -3.0, 6.0])
+    map_ = thickness(view, ellipsoid(centre, (1, 1, 1)))
+    rows, cols = np.mgrid[:200, :200]
+    row, col, _ = view.project(centre)
+    assert (rows * map_).sum() / map_.sum() == pytest.approx(row, abs=0.6)
+    assert (cols * map_).sum() / map_.sum() == pytest.approx(col, abs=0.6)
+
+
+intervals = st.tuples(st.floats(-9, 9), st.floats(0, 9)).map(lambda pair: (pair[0], sum(pair)))
+
+
+@given(st.lists(intervals, min_size=1, max_size=5))
+@settings(deadline=None)
+def test_blocked_is_never_more_than_the_union_and_exact_for_two(pairs):
+    near, far = np.full((1, 1), -5.0), np.full((1, 1), 5.0)
+    maps = [(np.full((1, 1), a), np.full((1, 1), b)) for a, b in pairs]
+    fine = np.linspace(-5, 5, 20001)
+    union = np.any([(fine > a) & (fine < b) for a, b in pairs], axis=0).mean() * 10
+    found = float(blocked(near, far, maps)[0, 0])
+    longest = max(max(min(b, 5) - max(a, -5), 0) for a, b in pairs)
+    assert longest - 1e-9 <= found <= union + 2e-3
+    if len(pairs) <= 2:
+        assert found == pytest.approx(union, abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize("turn", [0.0, 1.2])
+def test_a_tube_weighs_what_its_volume_says(size, turn):
+    view = beam(turn, size=size)
+    path, radius = np.array([[-5.0, -6.0, -2.0], [2.0, 1.0, 3.0], [4.0, 6.0, 0.0]]), 0.5
+    volume = np.pi * radius**2 * np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
+    weigh = lambda **k: tubes(view, [path], radius, **k).sum() * view.pixel**2  # noqa: E731
+    assert weigh() == pytest.approx(volume, rel=0.03)
+    assert weigh(bore=0.6) == pytest.approx(volume * (1 - 0.36), rel=0.03)
+    assert weigh(bore=0.6, marrow=0.5) == pytest.approx(volume * (1 - 0.18), rel=0.03)
+    assert weigh(weight=2.0) == pytest.approx(2 * volume, rel=0.03)
+    assert tubes(view, [path + 90.0], radius).max() == 0
+
+
+def test_a_tube_is_as_thick_as_its_diameter():
+    view = beam(size=400)
+    tube = tubes(view, [[[0.0, -10.0, 0.0], [0.0, 10.0, 0.0]]], 1.0)
+    middle = tube[180:220].mean(axis=0)
+    assert middle.max() == pytest.approx(2.0, rel=0.06)
+    assert (middle > 0.2).sum() * view.pixel == pytest.approx(2.0, abs=0.25)
+
+
+def test_what_falls_outside_the_picture_is_dropped():
+    view = beam(size=16)
+    row, col = np.array([7.5, -40.0, 15.5, 200.0]), np.array([7.5, 3.0, 3.0, 8.0])
+    total = rays.splat(view, row, col, np.ones(4))
+    assert total.sum() * view.pixel**2 == pytest.approx(1 + 0.5)
+
+
+def test_textures_are_standard_and_do_not_depend_on_the_pixels():
+    many = [texture(beam(size=64), np.random.default_rng(k), 2.0) for k in range(40)]
+    assert np.mean(many) == pytest.approx(0, abs=0.05)
+    assert np.std(many) == pytest.approx(1, abs=0.05)
+    coarse, fine = (texture(beam(size=n), np.random.default_rng(3), 3.0) for n in (64, 128))
+    assert np.corrcoef(coarse.ravel(), fine[::2, ::2].ravel())[0, 1] > 0.97
+
+
+def test_a_smooth_path_starts_and_ends_where_it_should():
+    path = rays.smooth_path([[0, 0, 0], [9, 9, 9], [4, 2, 1]], 11)
+    assert path.shape == (11, 3)
+    assert np.allclose(path[0], 0) and np.allclose(path[-1], [4, 2, 1])
