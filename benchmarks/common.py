@@ -23,7 +23,7 @@ def parser(description):
     made.add_argument("folder", metavar="NIH_FOLDER", help="see data/README.md")
     made.add_argument("--seeds", type=int, default=3, help="models trained on the phantom")
     made.add_argument("--epochs", type=int, default=20, help="of that training")
-    made.add_argument("--augment", default="chest", choices=training.AUGMENTATIONS)
+    made.add_argument("--augment", default="strong", choices=training.AUGMENTATIONS)
     made.add_argument("--phantom", default=data.DEFAULT_FOLDER, help="the cohort's folder")
     made.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     return made

@@ -1,6 +1,6 @@
 """The workshop's model over several seeds: seconds of training, and AUROC on the test split.
 
-    python benchmarks/training_seeds.py [--seeds 3] [--loss flat]
+    python benchmarks/training_seeds.py [--seeds 3] [--loss flat] [--augment chest]
 
 Runs are kept below runs/, so a second call only reads them.
 """
@@ -19,11 +19,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--loss", default="flat", choices=training.LOSSES)
+    parser.add_argument("--augment", default="chest", choices=training.AUGMENTATIONS)
     options = parser.parse_args()
     hierarchy, track = paper_hierarchy(), data.open_track()
     columns = {}
     for seed in range(options.seeds):
-        settings = training.Settings(loss=options.loss, seed=seed)
+        settings = training.Settings(loss=options.loss, augment=options.augment, seed=seed)
         run = training.train(track, hierarchy, settings, name=f"seed{seed}-{options.loss}")
         loaders = training.make_data(track, hierarchy, settings)
         scores = training.predict(run.model(), loaders.dataset("test"), hierarchy.labels)

@@ -6,6 +6,7 @@ run that is there is loaded instead of trained again.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -38,7 +39,11 @@ from cxrlib.penalties import data_driven_penalties, fixed_penalties
 RUNS = Path(__file__).resolve().parent.parent / "runs"
 LOSSES = ("flat", "hbce-step", "hbce-hinge", "hbce-product")
 RECIPES = ("workshop", "paper")
-AUGMENTATIONS = ("none", "chest")
+AUGMENTATIONS = {
+    "none": to_float,
+    "chest": train_transforms,
+    "strong": functools.partial(train_transforms, 10.0, 0.1, 0.25, 0.3, 0.3, erase=0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ class Settings:
     recipe : "workshop", AdamW on a one-cycle schedule over ``epochs``; or "paper", Adam at a rate
         that is multiplied by 0.9 when the validation loss stands still for more than an epoch;
         after 10 such epochs training stops.
-    augment : "none", or "chest" for ``data.train_transforms()``; notebook 04 measures what it costs
-        in a short run.
+    augment : "none"; "chest" for ``data.train_transforms()``; or "strong", more of it, for models
+        that must do on other hospitals' images.
     epochs : how many there are at most.
     batch_size, lr : images a step, and the (highest) learning rate.
     dropout : in the head.
@@ -70,10 +75,10 @@ class Settings:
     size: int = 96
     equalize: bool = True
     recipe: str = "workshop"
-    augment: str = "none"
+    augment: str = "chest"
     epochs: int = 20
     batch_size: int = 32
-    lr: float = 2e-3
+    lr: float = 4e-3
     dropout: float = 0.5
     seed: int = 0
 
@@ -286,7 +291,7 @@ def make_data(track, hierarchy, settings):
         hierarchy,
         size=settings.size,
         batch_size=settings.batch_size,
-        augment=train_transforms() if settings.augment == "chest" else to_float(),
+        augment=AUGMENTATIONS[settings.augment](),
         in_memory=settings.size**2 * len(track.table) < 2e9,
         seed=settings.seed,
         equalize=settings.equalize,

@@ -271,6 +271,24 @@ def test_memory_and_disk_give_the_same(chexpert_folder):
         assert torch.equal(b, d)
 
 
+def test_equalised_grey_levels_are_ranks(tmp_path):
+    # Whatever the tone curve, an image becomes the same: grey levels by their rank alone.
+    levels = np.linspace(0, 1, 128 * 128).reshape(128, 128)
+    for name, tone in (("plain", levels), ("dark", levels**1.5), ("flat", 0.3 + 0.4 * levels)):
+        Image.fromarray((255 * tone).astype(np.uint8)).save(tmp_path / f"{name}.png")
+    table = pd.DataFrame({"path": ["plain.png", "dark.png", "flat.png"]})
+    targets = pd.DataFrame({"Edema": [0.0, 1.0, 1.0]})
+    for in_memory in (True, False):
+        options = {"equalize": True, "in_memory": in_memory}
+        dataset = ChestDataset(table, tmp_path, targets, 128, **options)
+        images = [dataset[item][0] for item in range(3)]
+        for image in images:
+            assert (image - torch.tensor(levels, dtype=torch.float32)).abs().max() < 0.12
+            assert (image - torch.tensor(levels, dtype=torch.float32)).abs().mean() < 0.03
+    as_they_are = ChestDataset(table, tmp_path, targets, 128)[1][0]
+    assert (as_they_are - torch.tensor(levels, dtype=torch.float32)).abs().max() > 0.1
+
+
 def test_the_order_of_training_follows_the_seed(chexpert_folder):
     track = open_track(chexpert_folder)
 
@@ -280,6 +298,15 @@ def test_the_order_of_training_follows_the_seed(chexpert_folder):
 
     assert torch.equal(first_targets(1), first_targets(1))
     assert not torch.equal(first_targets(1), first_targets(2))
+
+
+def test_erasing_greys_out_a_rectangle():
+    white = torch.full((1, 64, 64), 255, dtype=torch.uint8)
+    still = {"degrees": 0.0, "shift": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
+    assert (data.train_transforms(**still)(white) == 1).all()
+    erased = data.train_transforms(**still, erase=1.0)(white)
+    assert 0.01 < (erased == 0.5).float().mean() < 0.2
+    assert ((erased == 0.5) | (erased == 1)).all()
 
 
 def test_augmentation_never_turns_a_chest_upside_down_or_around():

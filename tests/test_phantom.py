@@ -129,6 +129,15 @@ def test_severity_makes_a_finding_easier_to_see(study, name):
     assert contrast(0.2) < contrast(0.6) < contrast(1.0)
 
 
+def test_a_lesion_grows_where_it_is(study):
+    small, large = (
+        phantom.masks(replace(study, drawn={"Lung Lesion": severity}))["Lung Lesion"]
+        for severity in (0.4, 0.9)
+    )
+    assert (small & large).sum() > 0.7 * small.sum()
+    assert large.sum() > 1.5 * small.sum()
+
+
 def test_masks_follow_the_implications(study):
     drawn = {"Cardiomegaly": 0.7, "Pneumonia": 0.6, "Lung Lesion": 0.8, "Fracture": 0.5}
     found = phantom.masks(replace(study, drawn=drawn))

@@ -139,6 +139,15 @@ def test_textures_are_standard_and_do_not_depend_on_the_pixels():
     assert np.corrcoef(coarse.ravel(), fine[::2, ::2].ravel())[0, 1] > 0.97
 
 
+def test_a_texture_draws_one_number_whatever_its_scale():
+    left = []
+    for scale in (0.5, 4.0):
+        rng = np.random.default_rng(1)
+        texture(beam(size=32), rng, scale)
+        left.append(rng.random())
+    assert left[0] == left[1]
+
+
 def test_a_smooth_path_starts_and_ends_where_it_should():
     path = rays.smooth_path([[0, 0, 0], [9, 9, 9], [4, 2, 1]], 11)
     assert path.shape == (11, 3)

@@ -167,7 +167,8 @@ def run(source, build, package, environment):
 
 def _run_one(path, result, package, environment):
     record = result.with_suffix(".json")
-    inputs = fingerprint([path, *sorted(package.glob("*.py"))], environment)
+    results = sorted((package.parent / "results").glob("*.json"))
+    inputs = fingerprint([path, *sorted(package.rglob("*.py")), *results], environment)
     if record.is_file() and result.is_file():
         known = json.loads(record.read_text(encoding="utf-8"))
         if known["inputs"] == inputs:

@@ -123,10 +123,10 @@ def _break_bones(a, severity, rng):
     breaks = []
     for side in sides(rng, 0.15):
         first, at = int(rng.integers(2, 6)), rng.uniform(0.35, 0.6)
-        for rib in range(first, first + 2 + round(3 * severity)):
-            step = float(rng.choice(SIDES)) * (0.5 + 1.0 * severity) * rng.uniform(0.8, 1.2)
-            breaks.append((rib, side, at + rng.normal(0, 0.05), step, 0.9 + 2.0 * severity))
-        if rng.random() < 0.35:
+        for rib in range(first, first + 3 + round(3 * severity)):
+            step = float(rng.choice(SIDES)) * (0.7 + 1.1 * severity) * rng.uniform(0.8, 1.2)
+            breaks.append((rib, side, at + rng.normal(0, 0.05), step, 1.2 + 2.2 * severity))
+        if rng.random() < 0.4:
             breaks.append(("clavicle", side, rng.uniform(0.45, 0.6), 0.5 + 1.2 * severity, 0.5))
     return replace(a, breaks=tuple(breaks))
 
@@ -385,7 +385,7 @@ def vessels(a, seed):
     length = rng.uniform(2.4, 4.4, 2 * trunks) * (1 + 0.25 * np.sin(angle).clip(0))
     radius = rng.uniform(0.24, 0.42, 2 * trunks) * (1 + 0.25 * np.sin(angle))
     levels = []
-    for level in range(5):
+    for level in range(4):
         out = np.cos(fore)
         way = np.stack([side * np.cos(angle) * out, np.sin(angle) * out, np.sin(fore)], 1)
         end = start + way * length[:, None]

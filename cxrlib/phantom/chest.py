@@ -44,7 +44,7 @@ class Chest:
     s: np.ndarray = None  # cm across the picture, at the patient's middle
     y: np.ndarray = None  # cm downwards
     body: np.ndarray = None  # soft tissue, as if the chest held no air
-    obstacles: list = field(default_factory=list)  # intervals of what lies between the lungs
+    obstacles: list = field(default_factory=list)  # intervals of what keeps lung out
     air: list = None  # cm of the ray inside the right and the left lung
     clear: list = None  # share of that not filled by tissue or fluid, 0 … 1
     vessels: np.ndarray = None  # lung vessels
@@ -63,16 +63,14 @@ class Chest:
     def lateral(self):
         return abs(self.beam.turn) > 1
 
-    def room(self, solid, side, obstacles=None):
+    def room(self, solid, side):
         """cm [H, W] of the ray inside a solid, on one side of the body, less the obstacles."""
         columns = self.columns(side)
         near, far = interval(self.beam, solid, columns)
         if self.lateral:  # depth is x there
             near, far = (near, np.minimum(far, 0)) if side < 0 else (np.maximum(near, 0), far)
             far = np.maximum(far, near)
-        others = self.obstacles if obstacles is None else obstacles
-        others = [(a[:, columns], b[:, columns]) for a, b in others]
-        others += [(a[:, columns], b[:, columns]) for a, b in self.domes]
+        others = [(a[:, columns], b[:, columns]) for a, b in self.obstacles]
         total = np.zeros_like(self.s)
         total[:, columns] = far - near - blocked(near, far, others)
         return total
@@ -91,10 +89,6 @@ class Chest:
     def add(self, water):
         """Put ``water`` (cm; negative for gas) in the way."""
         self.added = self.added + water
-
-    def lungs(self):
-        """cm of the ray inside both lungs."""
-        return self.air[0] + self.air[1]
 
     def aerated(self):
         """0 … 1: whether there is lung to be seen at all."""
@@ -164,8 +158,8 @@ def _smooth_max(one, two, softness=2.5):
 def _lungs(c):
     a, beam = c.a, c.beam
     between = (lay.spine(a), lay.aorta(a), lay.mediastinum(a), lay.heart(a))
-    c.obstacles = [interval(beam, solid) for solid in between]
-    c.domes = [interval(beam, lay.dome(a, side)) for side in SIDES]
+    domes = tuple(lay.dome(a, side) for side in SIDES)
+    c.obstacles = [interval(beam, solid) for solid in between + domes]
     c.air = [c.room(lay.lung(a, side), side) for side in SIDES]
     if c.study.other == "emphysema":
         c.air = [1.08 * air for air in c.air]
@@ -243,7 +237,7 @@ def _girdle(c):
     paths, radii, weights = lay.clavicles(a, c.study)
     bones = 1.35 * tubes(beam, paths, radii, bore=0.6, weight=weights)
     lying = c.study.projection == "AP"
-    edges, shafts = [], []
+    edges, shafts, blades = [], [], []
     for side in SIDES:
         # Arms rolled forward turn the shoulder blades off the lungs; lying down they stay on them.
         inner = a.chest * (0.66 if lying else 0.86) + 0.7 * a.arms + rng.normal(0, 0.3)
@@ -257,24 +251,25 @@ def _girdle(c):
             smooth_path([tip, (tip + socket) / 2 - [0, -0.6, 0.5], socket], 12),
             smooth_path([ridge, (ridge + socket) / 2 - [0, 1.2, 1], socket - [0, 1.6, 0]], 12),
         ]
-        bones = bones + _blade(beam, tip, corner, socket)
+        blades.append((tip, corner, socket))
         head = socket + np.array([side * 1.6, 0.0, 0.8])
         bones = bones + 0.36 * thickness(beam, ellipsoid(head, (2.3, 2.4, 2.2), 17))
         arm = lay.arm(a, side, c.lateral)
         shafts.append(np.stack([arm.x, arm.y, arm.z], 1)[1:-1])
     radii = np.tile([0.4, 0.5, 0.55], 2)[:, None]
+    bones = bones + _blades(beam, *np.moveaxis(np.array(blades), 1, 0))
     return bones + 0.45 * tubes(beam, edges, radii) + 0.75 * tubes(beam, shafts, 1.15, bore=0.55)
 
 
-def _blade(beam, tip, corner, socket):
-    """The shoulder blade between its edges: a thin triangle of bone, as points."""
+def _blades(beam, tip, corner, socket):
+    """Shoulder blades between their edges: thin triangles of bone, as points. Corners [2, 3]."""
     n = max(16, round(26 * beam.size / 128))
-    v, u = (np.mgrid[:n, :n] + 0.5) / n
-    points = tip + v[..., None] * (corner - tip) + (u * (1 - v))[..., None] * (socket - tip)
-    area = 0.5 * np.linalg.norm(np.cross(corner - tip, socket - tip))
-    row, col, enlarged = beam.project(points.reshape(-1, 3))
-    share = ((1 - v) / (1 - v).sum()).ravel()
-    return splat(beam, row, col, 0.5 * area * share * enlarged**2)
+    v, u = (np.mgrid[:n, :n].reshape(2, -1, 1, 1) + 0.5) / n
+    points = tip + v * (corner - tip) + u * (1 - v) * (socket - tip)
+    area = 0.5 * np.linalg.norm(np.cross(corner - tip, socket - tip), axis=-1)
+    row, col, enlarged = beam.project(points)
+    share = ((1 - v) / (1 - v).sum())[:, 0]
+    return splat(beam, row.ravel(), col.ravel(), (0.5 * area * share * enlarged**2).ravel())
 
 
 def _gut(c):

@@ -44,12 +44,12 @@ MU = 0.19
 
 
 def _blur(image, width):
-    """A Gaussian blur, ``width`` pixels wide; for these sizes, two matrices are quickest."""
-    kernel = _kernel(len(image), round(float(width), 3))
+    """A Gaussian blur, ``width`` pixels wide to a tenth; for these sizes, matrices are quickest."""
+    kernel = _kernel(len(image), round(float(width), 1))
     return kernel @ image @ kernel.T
 
 
-@functools.lru_cache(64)
+@functools.lru_cache(256)
 def _kernel(size, width):
     at = np.arange(size)
     weights = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2)
@@ -123,13 +123,13 @@ def _frame(study, image, view):
         corner, side = round(0.88 * size), max(4, round(0.05 * size))
         ink[corner : corner + side, corner : corner + side] = 1
     image = image + (245 - image) * np.clip(ink, 0, 1)
+    if max(study.border) <= 0:
+        return image
     left, top, right, bottom = (size * b for b in (left, top, right, bottom))
     slope = np.tan(np.radians(skew)) * (np.arange(size) - middle)
-    along, rows = np.arange(size)[None, :], np.arange(size)[:, None]
-    inner = (along - left - slope[:, None] >= 0) & (along + right - slope[:, None] <= size - 1)
-    inner &= (rows - top + slope >= 0) & (rows + bottom + slope <= size - 1)
-    cut = np.array([left, top, right, bottom]) > 0
-    return np.where(inner, image, shade) if cut.any() else image
+    along, down = np.arange(size)[None, :] - slope[:, None], np.arange(size)[:, None] + slope
+    inner = (along >= left) & (along <= size - 1 - right)
+    return np.where(inner & (down >= top) & (down <= size - 1 - bottom), image, shade)
 
 
 def _write(ink, text, x, y, width):

@@ -79,12 +79,12 @@ def hazy_opacity(c, severity, rng):
 
 
 def nodules(c, severity, rng):
-    """Lung Lesion: one or several round masses, lobed and now and then with spikes or a cave."""
-    count = int(rng.choice([1, 2, 3, 6], p=[0.5, 0.2, 0.15, 0.15]))
+    """Lung Lesion: one or several round masses, lobed, and now and then with a cave."""
+    count = int(rng.choice([1, 2, 3, 6], p=[0.40, 0.2, 0.2, 0.2]))
     hollow = rng.random() < 0.12
     for k in range(count):
         side = sides(rng, 0)[0]
-        r = (0.9 + 1.9 * severity) * (1 if k == 0 else rng.uniform(0.5, 0.9))
+        r = (1.05 + 2.1 * severity) * (1 if k == 0 else rng.uniform(0.5, 0.9))
         place = site(c, rng, side, 0.15, 0.92, core=0.2)
         flat = rng.uniform(0.85, 1.2)
         q = _radial(c, place, (r * flat, r / flat, r)) + 0.09 * texture(c.beam, rng, 0.6 * r)
@@ -92,7 +92,7 @@ def nodules(c, severity, rng):
         if hollow and r > 1.3:
             ball = ball - 1.3 * r * np.sqrt(np.clip(1 - (q / 0.6) ** 2, 0, 1))
         inside = np.minimum(c.air[int(side > 0)] / 3, 1)
-        c.add((0.85 + 0.5 * severity) * ball * inside)
+        c.add((0.95 + 0.5 * severity) * ball * inside)
 
 
 def edema(c, severity, rng):
@@ -228,10 +228,10 @@ def atelectasis(c, severity, rng):
                 plates.append(smooth_path(ends, 8))
         taper = np.sin(np.linspace(0.35, np.pi - 0.35, 8))
         sheet = tubes(c.beam, plates, (0.18 + 0.12 * severity) * taper)
-        c.add((0.9 + 0.9 * severity) * np.minimum(sheet, 3.0) * c.aerated())
+        c.add((1.2 + 1.2 * severity) * np.minimum(sheet, 3.0) * c.aerated())
         radii = (3.0 + severity, 1.6 + 1.6 * severity, 3.0)
         cm = cloud(c, rng, np.array([side * 5.0, base - 0.3, -3.0]), radii, rough=0.2, soft=0.7)
-        c.fill_thickness(side, cm, 0.35 + 0.35 * severity)
+        c.fill_thickness(side, cm, 0.45 + 0.40 * severity)
     else:
         # The lower lobe falls behind the heart: a wedge from the hilum down to the spine.
         tip, low = np.array([side * 2.4, 0.5, -2.5]), base + 3.0
@@ -315,6 +315,20 @@ def pleural_other(c, severity, rng):
         spot = cloud(c, rng, place, (2.4, 1.5, 1.5), rough=0.3, soft=0.6) / 3
         chalk = np.clip(texture(c.beam, rng, 0.6) - 0.4, 0, 1) * spot
         c.add((0.9 + 2.2 * severity) * chalk * np.minimum(c.air[k] / 3, 1))
+
+
+def haematoma(c, severity, rng):
+    """Fracture: blood between the broken ribs and the lung, a lens along the chest wall."""
+    for side in sides(rng, 0.15):  # the first draws, as for the bones: the same place
+        rib, _ = int(rng.integers(2, 6)), rng.uniform()
+        y = np.arange(c.a.apex, 22, 0.4)
+        middle = c.a.apex + 4.0 + 2.2 * rib + rng.uniform(-1, 2)
+        long, wide = 2.5 + 2.5 * severity, 0.4 + 1.3 * severity
+        lens = wide * np.sqrt(np.clip(1 - ((y - middle) / long) ** 2, 0, 1))
+        left = shrunk(lay.lung(c.a, side), y, side, lens, (0.5, 0.5, 0.15))
+        k = int(side > 0)
+        gone = np.maximum(c.air[k] - c.room(left, side), 0)
+        c.fill(side, 0.9 * gone / np.maximum(c.air[k], 1e-3))
 
 
 # --- Devices --------------------------------------------------------------------------------------
@@ -439,6 +453,7 @@ PAINT = {
     "Lung Lesion": nodules,
     "Pneumothorax": pneumothorax,
     "Pleural Other": pleural_other,
+    "Fracture": haematoma,
     "Pleural Effusion": effusion,
     "Support Devices": devices,
 }

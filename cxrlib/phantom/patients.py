@@ -241,11 +241,12 @@ def draw_studies(rng, women=WOMEN, hospital=1, dose=1.0):
 
 
 def _draw_severity(rng):
-    # One distribution for every finding: most are moderate, few are gross.
-    return float(0.15 + 0.85 * rng.beta(2.0, 1.6))
+    # One distribution for every finding, and so the knob of the course's difficulty.
+    return float(0.15 + 0.85 * rng.beta(*SEVERITY))
 
 
-MEAN_SEVERITY = 0.15 + 0.85 * 2.0 / 3.6
+SEVERITY = (2.6, 1.2)  # of a beta distribution
+MEAN_SEVERITY = 0.15 + 0.85 * SEVERITY[0] / sum(SEVERITY)
 
 
 def _draw_findings(rng, patient):

@@ -97,13 +97,13 @@ def ellipsoid(centre, radii, knots=33):
     return stack(y, centre[0], centre[2], radii[0] * ring, radii[2] * ring)
 
 
-def shape(beam, solid, columns=slice(None)):
+def shape(beam, solid, columns=slice(None), depths=True):
     """How rays meet a solid.
 
     Returns
     -------
     half : [H, W], half the length of the ray inside the solid, in cm; 0 where it misses
-    middle : [H, W], depth w of that part's middle
+    middle : [H, W], depth w of that part's middle; None unless ``depths``
     """
     _, depth = beam.turned(*solid.middle)
     s, y = beam.axes(depth)
@@ -118,8 +118,11 @@ def shape(beam, solid, columns=slice(None)):
     off = s.astype(np.float32)[None, columns] - across
     q = np.square(off / seen)
     inside = np.maximum(1 - (np.square(q) if solid.boxy else q), 0)
-    half, middle = np.zeros((2, beam.size, off.shape[1]), np.float32)
+    half = np.zeros((beam.size, off.shape[1]), np.float32)
     half[rows] = (a * b / seen) * np.sqrt(inside)
+    if not depths:
+        return half, None
+    middle = np.zeros_like(half)
     middle[rows] = depth + off * ((b * b - a * a) * (c * t) / (seen * seen))
     return half, middle
 
@@ -132,7 +135,7 @@ def interval(beam, solid, columns=slice(None)):
 
 def thickness(beam, solid):
     """Length [H, W] of the rays inside a solid, in cm."""
-    return 2 * shape(beam, solid)[0]
+    return 2 * shape(beam, solid, depths=False)[0]
 
 
 def blocked(near, far, obstacles):
@@ -223,7 +226,11 @@ REACH = 27.0  # cm on each side of the middle where textures are defined
 
 
 def texture(beam, rng, scale):
-    """A smooth random field [H, W] of mean 0 and variance 1, whose bumps are ``scale`` cm wide."""
+    """A smooth random field [H, W] of mean 0 and variance 1, whose bumps are ``scale`` cm wide.
+
+    Whatever the scale, it draws one number from ``rng``: what is drawn next stays where it is.
+    """
+    rng = np.random.Generator(np.random.Philox(key=int(rng.integers(2**62))))
     knots = np.arange(-REACH, REACH + scale, scale)
     heights = rng.standard_normal((len(knots), len(knots)), dtype=np.float32)
     s, y = beam.axes()
