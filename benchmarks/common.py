@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 
 from cxrlib import data, training
-from cxrlib.cohort import RECORD
+from cxrlib.cohort import RECORD, write_cohort
 from cxrlib.hierarchy import paper_hierarchy
 
 RESULTS = training.RUNS.parent / "results"
+MANY = data.DEFAULT_FOLDER.with_name("phantom-many")
 HIERARCHY = paper_hierarchy()
 
 
@@ -22,9 +23,9 @@ def parser(description):
     made = argparse.ArgumentParser(description=description.splitlines()[0])
     made.add_argument("folder", metavar="NIH_FOLDER", help="see data/README.md")
     made.add_argument("--seeds", type=int, default=3, help="models trained on the phantom")
-    made.add_argument("--epochs", type=int, default=20, help="of that training")
+    made.add_argument("--epochs", type=int, default=7, help="of that training")
     made.add_argument("--augment", default="strong", choices=training.AUGMENTATIONS)
-    made.add_argument("--phantom", default=data.DEFAULT_FOLDER, help="the cohort's folder")
+    made.add_argument("--patients", type=int, default=5500, help="phantoms to train on")
     made.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     return made
 
@@ -34,7 +35,16 @@ def open_tracks(options):
     real = data.open_track(options.folder)
     if real.name != "nih":
         raise SystemExit(f"{options.folder}: a folder of NIH ChestX-ray14 is needed, not {real!r}.")
-    return data.open_track(options.phantom), real
+    return data.open_track(write_cohort(MANY, **cohort(options)), labels="truth"), real
+
+
+def cohort(options):
+    """The phantoms to train on: others, and more, than the course's, with their true labels.
+
+    Phantoms cost nothing, so a model for real radiographs sees many of them a few times rather
+    than a few of them many times: what it learns by heart would be of no use elsewhere.
+    """
+    return {"patients": {"train": options.patients, "valid": 300, "test": 30}, "seed": 1}
 
 
 def phantom_runs(phantom, options):

@@ -38,7 +38,7 @@ import tempfile
 
 import numpy as np
 import pandas as pd
-from common import HIERARCHY, open_tracks, parser, phantom_runs, provenance, write_json
+from common import HIERARCHY, cohort, open_tracks, parser, phantom_runs, provenance, write_json
 from tqdm import tqdm
 
 from cxrlib import training
@@ -183,6 +183,7 @@ def main():
             "size": starts[0].settings.size,
             "pretraining": {
                 "epochs": options.epochs, "augment": options.augment,
+                "cohort": cohort(options),
                 "seeds": list(range(options.seeds)),
             },
             "steps": options.steps,

@@ -1,6 +1,6 @@
 """Models that have seen phantoms only, on real radiographs: AUROC per label, with intervals.
 
-    python benchmarks/zero_shot.py NIH_FOLDER [--seeds 3] [--epochs 20] [--augment strong]
+    python benchmarks/zero_shot.py NIH_FOLDER [--seeds 3] [--epochs 7] [--augment strong]
 
 The ``tiny`` model is trained on the phantom once for every seed (or found below runs/) and scores
 every image of the folder: no real image is trained on, so all of them are test images. The AUROC
@@ -9,7 +9,7 @@ all seeds score the same resample. It holds the models fixed: how much they diff
 columns of the seeds. The result goes to results/zero_shot.json.
 """
 
-from common import HIERARCHY, open_tracks, parser, phantom_runs, provenance, write_json
+from common import HIERARCHY, cohort, open_tracks, parser, phantom_runs, provenance, write_json
 
 from cxrlib import training
 from cxrlib.evaluation import evaluate_models
@@ -56,6 +56,7 @@ def main():
                 "size": runs[0].settings.size,
                 "epochs": options.epochs,
                 "augment": options.augment,
+                "cohort": cohort(options),
                 "seeds": list(range(options.seeds)),
                 "resamples": RESAMPLES,
                 "level": 0.95,

@@ -179,11 +179,11 @@ def dome(a, side):
     """The diaphragm's dome and all below it, as far as it reaches into a half of the chest."""
     top = a.domes[int(side > 0)]
     d = np.array([0.0, 0.04, 0.12, 0.25, 0.45, 0.7, 1.0, 1.4, 2.2, 6.0])
-    ring = np.sqrt(1 - (1 - np.minimum(d, 1)) ** 2)
+    ring = np.minimum(d, 1) ** 0.6
     grow = 1 + 0.25 * np.maximum(d - 1, 0)
     y = top + a.flat * d
     x = side * (0.46 if side < 0 else 0.50) * a.chest * np.where(d > 1, 0.8, 1)
-    return stack(y, x, 1.2, 0.54 * a.chest * ring * grow, 0.94 * a.depth * ring * grow, boxy=True)
+    return stack(y, x, 1.2, 0.54 * a.chest * ring * grow, 0.96 * a.depth * ring * grow)
 
 
 def mediastinum(a):
@@ -209,8 +209,8 @@ def heart(a):
     share = np.array([-0.1, 0.0, 0.12, 0.3, 0.5, 0.7, 0.85, 1.0, 1.15, 1.5])
     y = base - 1.75 * h * (1 - share)
     right = h * np.array([0.0, 0.30, 0.42, 0.56, 0.66, 0.68, 0.62, 0.5, 0.4, 0.2])
-    left = h * np.array([0.0, 0.40, 0.56, 0.80, 1.10, 1.32, 1.38, 1.28, 1.1, 0.8])
-    deep = h * np.array([0.0, 0.5, 0.7, 0.86, 0.93, 0.93, 0.9, 0.85, 0.8, 0.7])
+    left = h * np.array([0.0, 0.44, 0.64, 0.92, 1.18, 1.34, 1.38, 1.28, 1.1, 0.8])
+    deep = h * np.array([0.0, 0.8, 0.88, 0.94, 0.97, 0.93, 0.9, 0.85, 0.8, 0.7])
     z = a.depth * 0.22 + h * np.array([-0.3, -0.3, -0.25, -0.18, -0.1, 0.0, 0.08, 0.12, 0.12, 0.1])
     return stack(y, (left - right) / 2 + 0.4 + a.shift, z, (left + right) / 2, deep)
 
@@ -270,13 +270,13 @@ def shoulders(a, raised=False):
 
 
 def arm(a, side, raised):
-    """An upper arm, from the shoulder down or, ``raised`` for the lateral view, up."""
+    """An arm, from the shoulder down or, ``raised`` for the lateral view, up."""
     x, y, z, radius = side * (a.chest + 5.4), a.apex + 2.4, -2.2, 4.6 + 0.6 * a.soft
-    out = side * (1.0 + 4.5 * (a.arms + 1))
+    out = side * (1.4 + 6.3 * (a.arms + 1))
     if raised:
         y, out = y - 16, -side * 2.0
     down = np.array([0.0, 0.05, 0.5, 1.0, 1.05])
-    length = 16.0 if raised else 24.0 - 5 * (a.arms + 1)
+    length = 16.0 if raised else 34.0 - 7 * (a.arms + 1)
     wide = radius * np.hypot(1, out / length) * np.array([0.5, 0.85, 1.0, 0.9, 0.0])
     x = x + (out * (1 - down) if raised else out * down)
     return stack(y + length * down, x, z + 2 * down, wide, np.minimum(wide, radius))
@@ -317,8 +317,8 @@ def ribs(a, patient):
     head = a.apex - 0.9 + pitch * rib + np.repeat(rng.normal(0, 0.1, 12), 2)[:, None]
     last = np.radians([112, 128, 138, 142, 144, 145, 144, 136, 124, 112, 84, 62])[rib]
     phi = 0.16 + (last - 0.16) * along
-    fall = (2.2 + 0.55 * np.minimum(rib, 6)) * patient.rib_slope  # to the side of the chest
-    drop = (3.4 + 0.45 * np.minimum(rib, 7)) * patient.rib_slope  # from there to the front
+    fall = (3.0 + 0.60 * np.minimum(rib, 6)) * patient.rib_slope  # to the side of the chest
+    drop = (4.2 + 0.50 * np.minimum(rib, 7)) * patient.rib_slope  # from there to the front
     fall = fall + rng.normal(0, 0.25, (24, 1))
     y = head + fall * (1 - np.cos(phi)) * np.clip(phi, 0, 1)
     y = y + drop * np.clip(-np.cos(phi), 0, 1) ** 1.2
@@ -328,7 +328,7 @@ def ribs(a, patient):
     x = side * wall * np.sin(phi) ** 0.8 + 0.5 * spine_at(a, y)
     paths = np.stack([x, y, z - deep * np.cos(phi)], 2)
     radii = patient.rib_size * rng.uniform(0.9, 1.1, (24, 1)) * (1.08 - 0.2 * along)
-    weights = (1.0 - 0.35 * along[1:]) * np.where(rib == 0, 0.62, np.where(rib > 7, 0.6, 1.0))
+    weights = (1.0 - 0.25 * along[1:]) * np.where(rib == 0, 0.62, np.where(rib > 7, 0.6, 1.0))
     for bone, side_struck, at, step, callus in a.breaks:
         if bone != "clavicle" and bone <= 12:
             k = 2 * (bone - 1) + int(side_struck > 0)
@@ -353,12 +353,12 @@ def clavicles(a, study):
     rng = rng_of(study.patient.seed, 7)
     lying = study.projection == "AP"
     inner_y = a.apex + rng.uniform(3.0, 4.2) - 1.4 * lying
-    rise = rng.uniform(2.2, 4.0) - 0.7 * lying + 0.8 * a.arms
+    rise = rng.uniform(3.4, 5.4) - 0.7 * lying + 0.8 * a.arms
     front = 0.45 * a.depth
     paths = []
     for side in SIDES:
         tip = [side * (a.chest + 2.4), inner_y - rise, -0.6 * front]
-        points = [[side * 1.7, inner_y, front], [side * 6.5, inner_y + 0.4, front + 1.5]]
+        points = [[side * 1.7, inner_y, front], [side * 6.5, inner_y + 0.6, front + 1.5]]
         points += [[side * (a.chest - 4), inner_y - 1.1 * rise, -0.3 * front], tip]
         paths.append(smooth_path(points, 30))
     paths = np.array(paths)

@@ -98,7 +98,7 @@ class Chest:
     def water(self):
         """All tissue along each ray, in cm of water."""
         air = self.air[0] * self.clear[0] + self.air[1] * self.clear[1]
-        seen = np.minimum(air / 5, 1)
+        seen = np.minimum(air / 9, 1)  # few of the vessels lie before or behind the heart
         total = self.body + self.vessels * seen - (1 - LUNG) * air + self.bone + self.added
         return np.maximum(total, 0).astype(np.float32)
 
@@ -194,11 +194,8 @@ def _vessels(c):
 def _ribs(c):
     paths, radii, weights = lay.ribs(c.a, c.study.patient)
     # With a dense rind, which is brightest along its edges.
-    return (
-        1.5
-        * c.study.patient.bones
-        * tubes(c.beam, paths, radii, bore=0.75, marrow=0.3, weight=weights)
-    )
+    bone = tubes(c.beam, paths, radii, bore=0.8, marrow=0.25, weight=weights)
+    return 1.9 * c.study.patient.bones * bone
 
 
 def _spine(c):
@@ -235,7 +232,7 @@ def _girdle(c):
     """Collarbones, shoulder blades and upper arms."""
     a, beam, rng = c.a, c.beam, rng_of(c.study.patient.seed, 7)
     paths, radii, weights = lay.clavicles(a, c.study)
-    bones = 1.35 * tubes(beam, paths, radii, bore=0.6, weight=weights)
+    bones = 2.3 * tubes(beam, paths, radii, bore=0.7, weight=weights)
     lying = c.study.projection == "AP"
     edges, shafts, blades = [], [], []
     for side in SIDES:
@@ -253,12 +250,12 @@ def _girdle(c):
         ]
         blades.append((tip, corner, socket))
         head = socket + np.array([side * 1.6, 0.0, 0.8])
-        bones = bones + 0.36 * thickness(beam, ellipsoid(head, (2.3, 2.4, 2.2), 17))
+        bones = bones + 0.5 * thickness(beam, ellipsoid(head, (2.3, 2.4, 2.2), 17))
         arm = lay.arm(a, side, c.lateral)
         shafts.append(np.stack([arm.x, arm.y, arm.z], 1)[1:-1])
     radii = np.tile([0.4, 0.5, 0.55], 2)[:, None]
     bones = bones + _blades(beam, *np.moveaxis(np.array(blades), 1, 0))
-    return bones + 0.45 * tubes(beam, edges, radii) + 0.75 * tubes(beam, shafts, 1.15, bore=0.55)
+    return bones + 0.65 * tubes(beam, edges, radii) + 1.1 * tubes(beam, shafts, 1.15, bore=0.55)
 
 
 def _blades(beam, tip, corner, socket):

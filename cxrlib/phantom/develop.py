@@ -66,7 +66,8 @@ def develop(study, water, healthy, view="frontal", noise=True):
     noise : whether photons are counted; without, the picture that infinitely many would give.
     """
     size = water.shape[0]
-    scatter = study.scatter * _blur(np.exp(-MU * healthy), 2.5 * size / study.field)
+    # Scattered photons come from all around: from the tissue's mean thickness there.
+    scatter = study.scatter * np.exp(-MU * _blur(healthy, 2.5 * size / study.field))
     healthy, arriving = (np.exp(-MU * w) + scatter for w in (healthy, water))
     arriving = _blur(arriving, 0.05 * size / study.field + 0.3)
     if noise:
@@ -105,13 +106,13 @@ def _frame(study, image, view):
     middle = (size - 1) / 2
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
     offset = middle - turn @ [middle, middle]
-    image = ndimage.affine_transform(image, turn, offset, order=1, mode="constant", cval=3.0)
+    image = ndimage.affine_transform(image, turn, offset, order=1, mode="nearest")
     ink = np.zeros_like(image)
     left, top, right, bottom = (max(b, 0) for b in study.border)
     x, y = left + rng.uniform(0.05, 0.14), top + rng.uniform(0.05, 0.16)
     x = 0.93 + left - right - x if study.marker.startswith("L") else x
     if view == "frontal":
-        _write(ink, study.marker[:1], x, y, 0.024)
+        _write(ink, study.marker[:1], x, y, rng.uniform(0.011, 0.019))
         _write(
             ink,
             study.marker[1:],
@@ -128,8 +129,10 @@ def _frame(study, image, view):
     left, top, right, bottom = (size * b for b in (left, top, right, bottom))
     slope = np.tan(np.radians(skew)) * (np.arange(size) - middle)
     along, down = np.arange(size)[None, :] - slope[:, None], np.arange(size)[:, None] + slope
-    inner = (along >= left) & (along <= size - 1 - right)
-    return np.where(inner & (down >= top) & (down <= size - 1 - bottom), image, shade)
+    inside = np.minimum(along - left, size - 1 - right - along)
+    inside = np.minimum(inside, np.minimum(down - top, size - 1 - bottom - down))
+    soft = np.clip(0.5 + inside * 100 / size, 0, 1)  # the shutters' penumbra
+    return shade + soft * (image - shade)
 
 
 def _write(ink, text, x, y, width):

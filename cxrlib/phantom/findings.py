@@ -170,10 +170,10 @@ def _lobar(c, severity, rng):
         for _ in range(3):
             near, small = place + rng.normal(0, 0.8 * size, 3), 0.5 * size
             cm = np.maximum(cm, cloud(c, rng, near, (small, small, small), rough=0.4, soft=0.8))
-        if rng.random() < 0.6:  # a fissure stops it, above or below
+        if rng.random() < 0.35:  # a fissure stops it, above or below
             slope, away = rng.normal(0, 0.12), rng.choice(SIDES) * 0.45 * size
             line = place[1] + away + slope * (c.s - place[0] * (not c.lateral))
-            cm = cm * np.clip(-np.sign(away) * (c.y - line) / 0.35 + 0.5, 0, 1)
+            cm = cm * np.clip(-np.sign(away) * (c.y - line) / 1.0 + 0.5, 0, 1)
         # Air bronchograms.
         root = np.array([side * 2.6 + c.a.shift, -1.2, -1.0])
         ends = place + rng.normal(0, 0.5 * size, (5, 3))
@@ -200,7 +200,7 @@ def _patchy(c, severity, rng):
 
 def _interstitial(c, severity, rng):
     # Viral and other pneumonias: a haze and a mesh of thick septa, in both lungs.
-    mesh = np.abs(texture(c.beam, rng, 0.7)) + 0.7 * np.abs(texture(c.beam, rng, 1.2))
+    mesh = np.abs(texture(c.beam, rng, 0.45)) + 0.5 * np.abs(texture(c.beam, rng, 0.8))
     base = np.clip((c.y - c.a.apex) / (max(c.a.domes) - c.a.apex), 0, 1)
     patchy = np.clip(0.6 + 0.5 * texture(c.beam, rng, 3.5), 0, 1.6)
     for side in SIDES:
@@ -228,7 +228,7 @@ def atelectasis(c, severity, rng):
                 plates.append(smooth_path(ends, 8))
         taper = np.sin(np.linspace(0.35, np.pi - 0.35, 8))
         sheet = tubes(c.beam, plates, (0.18 + 0.12 * severity) * taper)
-        c.add((1.2 + 1.2 * severity) * np.minimum(sheet, 3.0) * c.aerated())
+        c.add((1.2 + 1.2 * severity) * np.minimum(sheet, 2.4) * c.aerated())
         radii = (3.0 + severity, 1.6 + 1.6 * severity, 3.0)
         cm = cloud(c, rng, np.array([side * 5.0, base - 0.3, -3.0]), radii, rough=0.2, soft=0.7)
         c.fill_thickness(side, cm, 0.45 + 0.40 * severity)
@@ -307,7 +307,7 @@ def pleural_other(c, severity, rng):
         y = np.arange(a.apex - 1, 22, 0.4)
         lens = wide * np.sqrt(np.clip(1 - ((y - middle) / long) ** 2, 0, 1))
         lens = lens * (1 + 0.25 * np.convolve(rng.normal(0, 1, len(y)), np.ones(5) / 5, "same"))
-        left = shrunk(whole, y, side, lens, (0.3, 0.8, 0.6))
+        left = shrunk(whole, y, side, lens, (0.5, 0.5, 0.12))
         gone = np.maximum(c.air[k] - c.room(left, side), 0)
         c.fill(side, 0.9 * gone / np.maximum(c.air[k], 1e-3))
         c.add((0.2 + 0.5 * severity) * np.minimum(gone, 2.5))  # denser than water: fibre, calcium
@@ -396,12 +396,12 @@ def sternal_wires(c, rng):
 def electrodes(c, rng):
     total = np.zeros_like(c.s)
     front = c.a.depth + 2.0 + 0.6 * c.a.soft
-    for x, y in ((-9, -8), (9, -8), (10, 6)):
-        x, y = x + rng.normal(0, 1.5), y + rng.normal(0, 1.5)
+    for x, y in rng.permutation([(-9, -8), (9, -8), (10, 6), (-8, 8)])[: rng.integers(2, 5)]:
+        x, y = x + rng.normal(0, 2.0), y + rng.normal(0, 2.0)
         bend = [x + rng.normal(0, 5), y + 6, front]
         wire = [[x, y, 0.8 * front], bend, [x + rng.normal(0, 7), 26, front]]
         total += 3.5 * tubes(c.beam, [smooth_path(wire)], 0.12)
-        total += 2.2 * thickness(c.beam, ellipsoid((x, y, 0.8 * front), (0.75, 0.75, 0.45), 13))
+        total += 3.0 * thickness(c.beam, ellipsoid((x, y, 0.8 * front), (0.5, 0.5, 0.35), 13))
     return total
 
 

@@ -115,7 +115,7 @@ class Study:
     scatter: float  # scattered over direct photons
     photons: float  # mean count behind the lungs: fewer, noisier
     enhancement: float  # 0 … 1, how much slow changes of brightness are flattened
-    sharpening: float  # 0 … 1, how much edges are enhanced
+    sharpening: float  # how much edges are enhanced; 0 not at all
     window: tuple[float, float]  # share of the range cut off below, added above
     gamma: float  # of the tone curve
     border: tuple[float, float, float, float]  # collimated share: left, top, right, bottom
@@ -199,7 +199,7 @@ def draw_study(rng, patient, number, previous=None, hospital=1, dose=1.0):
             np.clip(rng.normal(0.5 if lying else 0.75, 0.25 if lying else 0.2), 0, 1)
         ),
         rotation=float(np.clip(rng.normal(0, 0.45 if lying else 0.22), -1, 1)),
-        tilt=float(rng.normal(0, 2.2 if lying else 0.9)),
+        tilt=float(rng.normal(0, 1.6 if lying else 0.6)),
         arms=float(rng.uniform(-1, 0.1) if lying else rng.uniform(-1, 0.8)),
         scatter=float(rng.uniform(0.25, 0.8) + 0.4 * patient.habitus + 0.2 * lying),
         **_detector(rng, patient, lying, hospital, dose),
@@ -215,18 +215,18 @@ def _detector(rng, patient, lying, hospital, dose):
     marker = "R" if second else "L" if corner < 0.6 else "R" if corner < 0.75 else " "
     if lying and rng.random() < 0.4:
         marker += str(rng.choice(["AP", "PORTABLE"]))
-    white = rng.random() < (0.5 if second else 0.12)
-    border = rng.uniform(-0.15, 0.05, 4) + (rng.random() < 0.12) * rng.uniform(0, 0.10, 4)
+    white = rng.random() < (0.5 if second else 0.06)
+    border = rng.uniform(-0.25, 0.04, 4) + (rng.random() < 0.12) * rng.uniform(0, 0.10, 4)
     return {
         "field": float(np.clip(rng.normal(41.5 + 3.0 * patient.habitus, 2.6), 35, 50)),
         "shift": (float(rng.normal(0, 0.9)), float(rng.normal(-1.2 if lying else -2.2, 1.5))),
         "photons": dose * float(np.exp(rng.uniform(np.log(6000), np.log(120000)))),
         "enhancement": float(rng.uniform(0.6, 1.0) if second else rng.uniform(0, 0.7)),
-        "sharpening": float(rng.uniform(0.7, 1.0) if second else rng.uniform(0, 0.8)),
+        "sharpening": float(rng.uniform(1.0, 1.4) if second else rng.uniform(0.2, 1.2)),
         "window": (float(rng.uniform(0.1, 0.95)), float(rng.uniform(-0.08, 0.45))),
         "gamma": float(np.exp(rng.normal(0.6 if second else 0.24, 0.2 if second else 0.38))),
         "border": tuple(float(b) for b in border),
-        "frame": (250.0 if white else 4.0, float(rng.normal(0, 1.5))),
+        "frame": (250.0 if white else 4.0, float(rng.normal(0, 0.8))),
         "marker": marker,
     }
 

@@ -161,6 +161,7 @@ else:
 # | 03 | deriving penalties | what does the paper's loss penalise, and where is its gradient? |
 # | 04 | training | how is the model trained, and what does each loss change? |
 # | 05 | evaluation | how good is it: which mean, with what interval, and is it coherent? |
+# | 09 | on real radiographs | what is a model worth that has only seen phantoms? |
 #
 # Every notebook runs alone and in any order. What an earlier one made is found again, or made again.
 #
