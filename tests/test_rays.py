@@ -85,21 +85,38 @@ def test_points_and_solids_land_on_the_same_pixels():
     assert (cols * map_).sum() / map_.sum() == pytest.approx(col, abs=0.6)
 
 
+def covered(pairs):
+    """Length of [−5, 5] inside any of the intervals, by counting points."""
+    fine = np.linspace(-5, 5, 20001)
+    return np.any([(fine > a) & (fine < b) for a, b in pairs], axis=0).mean() * 10
+
+
+def as_maps(pairs):
+    return [(np.full((1, 1), a), np.full((1, 1), b)) for a, b in pairs]
+
+
+NEAR, FAR = np.full((1, 1), -5.0), np.full((1, 1), 5.0)
 intervals = st.tuples(st.floats(-9, 9), st.floats(0, 9)).map(lambda pair: (pair[0], sum(pair)))
 
 
 @given(st.lists(intervals, min_size=1, max_size=5))
 @settings(deadline=None)
 def test_blocked_is_never_more_than_the_union_and_exact_for_two(pairs):
-    near, far = np.full((1, 1), -5.0), np.full((1, 1), 5.0)
-    maps = [(np.full((1, 1), a), np.full((1, 1), b)) for a, b in pairs]
-    fine = np.linspace(-5, 5, 20001)
-    union = np.any([(fine > a) & (fine < b) for a, b in pairs], axis=0).mean() * 10
-    found = float(blocked(near, far, maps)[0, 0])
+    found = float(blocked(NEAR, FAR, as_maps(pairs))[0, 0])
     longest = max(max(min(b, 5) - max(a, -5), 0) for a, b in pairs)
-    assert longest - 1e-9 <= found <= union + 2e-3
+    assert longest - 1e-9 <= found <= covered(pairs) + 2e-3
     if len(pairs) <= 2:
-        assert found == pytest.approx(union, abs=2e-3)
+        assert found == pytest.approx(covered(pairs), abs=2e-3)
+
+
+@given(st.lists(intervals, min_size=1, max_size=4), st.floats(-5, 5))
+@settings(deadline=None)
+def test_a_solid_that_the_ray_misses_blocks_nothing(pairs, place):
+    missed = [(np.full((1, 2), place), np.array([[place, place + 20.0]]))]
+    others = [(np.full((1, 2), a), np.full((1, 2), b)) for a, b in pairs]
+    near, far = np.full((1, 2), -5.0), np.full((1, 2), 5.0)
+    with_it = blocked(near, far, missed + others)[0, 0]
+    assert with_it == pytest.approx(blocked(near, far, others)[0, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize("size", [64, 256])

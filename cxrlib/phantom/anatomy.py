@@ -375,7 +375,7 @@ def clavicles(a, study):
 def vessels(a, seed):
     """Arteries and veins as trees: for each level, paths [N, n, 3] and radii [N, n]."""
     rng = rng_of(seed, 8)
-    trunks = 11
+    trunks = 9
     side = np.repeat([-1.0, 1.0], trunks)
     # Which way a trunk leaves the hilum, in the picture's plane, and how far to front or back.
     angle = np.tile(np.linspace(-1.35, 1.5, trunks), 2) + rng.normal(0, 0.13, 2 * trunks)

@@ -59,20 +59,25 @@ class Chest:
         middle = int(np.searchsorted(self.s[0], 0.5 * self.a.shift + 0.4 * self.study.rotation))
         return slice(None, middle) if side < 0 else slice(middle, None)
 
+    def rows(self):
+        """The part of the picture in which a lung can lie: from the apex to below the sulci."""
+        ends = self.a.apex - 1.5, max(self.a.domes) + 2.2 * self.a.flat
+        return slice(*np.searchsorted(self.y[:, 0], ends))
+
     @property
     def lateral(self):
         return abs(self.beam.turn) > 1
 
     def room(self, solid, side):
         """cm [H, W] of the ray inside a solid, on one side of the body, less the obstacles."""
-        columns = self.columns(side)
-        near, far = interval(self.beam, solid, columns)
+        columns, rows = self.columns(side), self.rows()
+        near, far = (edge[rows] for edge in interval(self.beam, solid, columns))
         if self.lateral:  # depth is x there
             near, far = (near, np.minimum(far, 0)) if side < 0 else (np.maximum(near, 0), far)
             far = np.maximum(far, near)
-        others = [(a[:, columns], b[:, columns]) for a, b in self.obstacles]
+        others = [(a[rows, columns], b[rows, columns]) for a, b in self.obstacles]
         total = np.zeros_like(self.s)
-        total[:, columns] = far - near - blocked(near, far, others)
+        total[rows, columns] = far - near - blocked(near, far, others)
         return total
 
     def fill(self, side, share):
@@ -176,7 +181,7 @@ def _vessels(c):
     lying = c.study.projection == "AP"
     levels = lay.vessels(a, c.study.patient.seed)
     total = np.zeros_like(c.s)
-    for some in (levels[:2], levels[2:]):
+    for some in (levels[:1], levels[1:]):  # thick and thin ones need a different fineness
         paths, radii = (np.concatenate(parts) for parts in zip(*some, strict=True))
         total += tubes(c.beam, paths, radii)
     # The hila: the first stretch of the lung arteries, the left one higher than the right.

@@ -82,8 +82,9 @@ def develop(study, water, healthy, view="frontal", noise=True):
     signal = signal + study.sharpening * (signal - _blur(signal, 0.4 * size / study.field))
     value = (signal - low - 0.5 * study.enhancement * (slow - slow.mean())) / (high - low)
     # The tone curve of film: a long shoulder, where soft tissue and bone come close to white.
-    tone = 0.96 * (1 - (1 - np.clip(value, 0, 1)) ** 1.7) ** study.gamma
-    return _frame(study, 255 * tone, view)
+    steps = np.linspace(0, 1, 4096, dtype=np.float32)
+    tone = 0.96 * (1 - (1 - steps) ** 1.7) ** study.gamma
+    return _frame(study, 255 * tone[(4095 * np.clip(value, 0, 1)).astype(np.int32)], view)
 
 
 LETTERS = {

@@ -121,7 +121,7 @@ class Study:
     border: tuple[float, float, float, float]  # collimated share: left, top, right, bottom
     marker: str  # burnt in: the letter of a side or a space, then a text or nothing
     frame: tuple[float, float]  # grey level outside the collimation, and its tilt in degrees
-    stamp: bool = False  # a square burnt in beside the marker: the shortcut of some lessons
+    stamp: bool = False  # a square burnt into the lower right: the shortcut of some lessons
     drawn: Mapping[str, float] = field(default_factory=dict, hash=False)  # finding → severity
     other: str = ""  # one of OTHERS, or empty
 

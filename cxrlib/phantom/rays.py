@@ -145,19 +145,20 @@ def blocked(near, far, obstacles):
     as one stretch: where two overlap they count once, and only what a short one covers of the gap
     between two long ones is missed.
     """
-    total = np.zeros_like(near)
-    low = high = None
+    total, low, high = np.zeros_like(near), near, near
+    swept = np.zeros(near.shape, bool)
     for begin, end in sorted(obstacles, key=lambda pair: -float((pair[1] - pair[0]).max())):
         begin, end = np.maximum(begin, near), np.minimum(end, far)
-        if low is None:
-            total += np.maximum(end - begin, 0)
-            low, high = begin, np.maximum(begin, end)
-            continue
         met = end > begin
-        total += met * (np.maximum(end - np.maximum(begin, high), 0)
-                        + np.maximum(np.minimum(end, low) - begin, 0))  # fmt: skip
+        if not met.any():
+            continue
+        low, high = np.where(swept, low, begin), np.where(swept, high, begin)
+        after = np.maximum(end - np.maximum(begin, high), 0)
+        before = np.maximum(np.minimum(end, low) - begin, 0)
+        total += met * (after + before)
         low = np.where(met, np.minimum(low, begin), low)
         high = np.where(met, np.maximum(high, end), high)
+        swept |= met
     return total
 
 

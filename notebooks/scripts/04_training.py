@@ -21,8 +21,8 @@
 # call, tell augmentation that keeps a chest a chest from augmentation that does not, and show that the
 # published loss trains exactly the model that plain cross-entropy trains.
 #
-# **Needs** notebooks 02 and 03 for the words *hierarchy*, *step* and *hinge*. **Minutes** 25, of which
-# about five are training, the first time.
+# **Needs** notebooks 02 and 03 for the words *hierarchy*, *step* and *hinge*. **Minutes** 30, of which
+# about eight are training, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).

@@ -22,7 +22,7 @@
 # compare two models fairly.
 #
 # **Needs** the two models of notebook 04; if they are not there they are trained now, which takes about
-# five minutes. **Minutes** 25, of which one is computing.
+# eight minutes. **Minutes** 25, of which one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
