@@ -89,6 +89,11 @@ def _check(truth, scores):
         )
     if len(truth) != len(scores):
         raise EvaluationError(f"truth has {len(truth)} rows, scores have {len(scores)}.")
+    if not truth.index.equals(scores.index):
+        raise EvaluationError(
+            "truth and scores have different row indexes, so rows may not belong together. If they "
+            "are in the same order, call reset_index(drop=True) on both; else align them first."
+        )
     if truth.empty:
         raise EvaluationError("an empty table: nothing to evaluate.")
     for label in truth.columns:

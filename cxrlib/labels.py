@@ -4,6 +4,7 @@ A label table is a ``DataFrame`` with one row per image and one column per obser
 1 (present), 0 (absent) or NaN (not known: masked out of the loss and of every metric).
 """
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -82,11 +83,30 @@ def read_csv(path):
     if not path.is_file():
         raise LabelError(f"{path}: no such file. data/README.md shows what each track needs.")
     try:
+        _require_even_rows(path)
         return pd.read_csv(
             path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
         )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (
+        pd.errors.EmptyDataError,
+        pd.errors.ParserError,
+        csv.Error,
+        UnicodeDecodeError,
+    ) as error:
         raise LabelError(f"{path}: not a readable CSV file ({error}).") from error
+
+
+def _require_even_rows(path):
+    """Raise ``LabelError`` where a row is longer or shorter than the header: labels would shift."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        width = len(next(rows, []))
+        for row in rows:
+            if row and len(row) != width:
+                raise LabelError(
+                    f"{path}, line {rows.line_num}: {len(row)} fields, but the header has {width}. "
+                    "Is a comma missing or too many, or the download incomplete?"
+                )
 
 
 def require_unique(values, source):

@@ -173,10 +173,12 @@ def draw_hierarchy(hierarchy, values=None, title=None, highlight=(), limits=(0, 
 
 def bars(table, title, xlabel, height=None, colours=None, percent=True):
     """Horizontal bars: one group of bars per row of ``table``, one colour per column."""
+    colours = colours or [BLUE, ORANGE, GREEN, PINK]
+    if len(table.columns) > len(colours):
+        raise ValueError(f"{len(table.columns)} columns, but only {len(colours)} colours for them.")
     table = table.iloc[::-1]
     count, width = len(table), 0.8 / len(table.columns)
     fig, axis = figure(height=height or 0.6 + 0.36 * count * max(1, 0.5 * len(table.columns)))
-    colours = colours or [BLUE, ORANGE, GREEN, PINK]
     for i, (column, colour) in enumerate(zip(table.columns, colours, strict=False)):
         offset = ((len(table.columns) - 1) / 2 - i) * width
         axis.barh(np.arange(count) + offset, table[column], width, color=colour, label=column)

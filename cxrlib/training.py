@@ -31,7 +31,7 @@ from torchmetrics.classification import BinaryAUROC
 from tqdm import tqdm
 
 from cxrlib import models
-from cxrlib.data import ChestData, ChestDataset, to_float, train_transforms
+from cxrlib.data import ChestData, ChestDataset, DataError, to_float, train_transforms
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.losses import BCELoss, HierarchicalBCELoss
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
@@ -284,6 +284,10 @@ def load_start(path, settings, hierarchy):
         ) from error
 
 
+def _fit_in_memory(track, settings):
+    return settings.size**2 * len(track.table) < 2e9
+
+
 def make_data(track, hierarchy, settings):
     """The track's loaders, as ``settings`` wants them; small images are kept in memory."""
     return ChestData(
@@ -292,7 +296,7 @@ def make_data(track, hierarchy, settings):
         size=settings.size,
         batch_size=settings.batch_size,
         augment=AUGMENTATIONS[settings.augment](),
-        in_memory=settings.size**2 * len(track.table) < 2e9,
+        in_memory=_fit_in_memory(track, settings),
         seed=settings.seed,
         equalize=settings.equalize,
     )
@@ -446,7 +450,12 @@ def fingerprint(data, settings, start=None):
     table = data.track.table
     digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     # The sizes of the images tell a regenerated cohort from an older one at little cost.
-    sizes = [(data.track.folder / path).stat().st_size for path in table["path"]]
+    try:
+        sizes = [(data.track.folder / path).stat().st_size for path in table["path"]]
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{error.filename}: no such image. Check that the download is complete."
+        ) from error
     digest.update(np.array(sizes).tobytes())
     for module in ("labels", "hierarchy", "penalties", "losses", "data", "models", "training"):
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
@@ -488,7 +497,12 @@ def score(run, track):
     """
     targets = run.hierarchy.derive(track.table[list(OBSERVATIONS)])
     dataset = ChestDataset(
-        track.table, track.folder, targets, run.settings.size, equalize=run.settings.equalize
+        track.table,
+        track.folder,
+        targets,
+        run.settings.size,
+        in_memory=_fit_in_memory(track, run.settings),
+        equalize=run.settings.equalize,
     )
     scores = predict(run.model(), dataset, run.hierarchy.labels)
     return scores.set_index(track.table.index)

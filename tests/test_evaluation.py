@@ -211,3 +211,11 @@ def test_the_t_interval_equals_scipys():
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert mean_interval(values) == pytest.approx((np.mean(values), expected.low, expected.high))
     assert np.isnan(mean_interval([0.3])[1:]).all()
+
+
+def test_rows_that_may_not_belong_together_are_refused():
+    truth = pd.DataFrame({"Edema": [0.0, 0.0, 1.0, 1.0]})
+    scores = pd.DataFrame({"Edema": [0.1, 0.2, 0.8, 0.9]})
+    assert evaluate(truth, scores).per_label.loc["Edema", "auroc"] == 1
+    with pytest.raises(EvaluationError, match="different row indexes.*reset_index"):
+        evaluate(truth, scores.iloc[::-1])

@@ -3,7 +3,14 @@ import pandas as pd
 import pytest
 
 from cxrlib import labels
-from cxrlib.labels import LabelError, apply_policy, nih_targets, read_chexpert, read_nih
+from cxrlib.labels import (
+    LabelError,
+    apply_policy,
+    nih_targets,
+    read_chexpert,
+    read_csv,
+    read_nih,
+)
 
 
 def one_label(*codes):
@@ -162,3 +169,11 @@ def test_nih_header_with_commas_in_names_is_read_right(nih_folder):
     table = read_nih(nih_folder / "Data_Entry_2017_v2020.csv")
     assert table["Image Index"].str.endswith(".png").all()
     assert set(table["View Position"]) == {"AP", "PA"}
+
+
+@pytest.mark.parametrize("row", ["a.jpg,1,0,1,1", "a.jpg,1"])
+def test_a_row_that_is_too_long_or_too_short_is_named(tmp_path, row):
+    path = tmp_path / "train.csv"
+    path.write_text(f"Path,Edema,Fracture,Pneumonia\nb.jpg,1,0,1\n{row}\n")
+    with pytest.raises(LabelError, match=r"train\.csv, line 3: \d fields, but the header has 4"):
+        read_csv(path)

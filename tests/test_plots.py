@@ -92,3 +92,9 @@ def test_the_style_is_not_left_behind():
     before = dict(plt.rcParams)
     plots.bars(pd.DataFrame({"a": [1.0]}), "t", "x")
     assert dict(plt.rcParams) == before
+
+
+def test_bars_without_a_colour_are_refused():
+    table = pd.DataFrame([[1, 2, 3, 4, 5]], columns=list("abcde"))
+    with pytest.raises(ValueError, match="5 columns, but only 4 colours"):
+        plots.bars(table, "title", "x")

@@ -292,3 +292,11 @@ def test_a_run_scores_every_image_of_a_track(track, tmp_path):
     expected = training.predict(run.model(), valid, PAPER.labels)
     rows = track.split("valid").index
     np.testing.assert_allclose(scores.loc[rows], expected, rtol=1e-4)
+
+
+def test_an_image_that_is_gone_is_named(chexpert_folder, tmp_path):
+    track = open_track(chexpert_folder)
+    gone = chexpert_folder / track.table["path"].iloc[2]
+    gone.unlink()
+    with pytest.raises(DataError, match=gone.name):
+        training.train(track, paper_hierarchy(), Settings(size=32, epochs=1), runs=tmp_path)

@@ -107,8 +107,9 @@ plots.show(
 # %% [markdown]
 # ## What you will build
 #
-# A model that fills the tree below from pixels alone: a probability for each of 21 labels, such that a
-# child is never more probable than its parent. Here the tree is filled from the labels of one image.
+# A model that fills the graph below from pixels alone: a probability for each of 21 labels, and a
+# measure of how often a child comes out more probable than its parent, which it should not. Here the
+# graph is filled from the labels of one image.
 
 # %%
 hierarchy = paper_hierarchy()

@@ -117,10 +117,10 @@ other = Hierarchy(["Fracture", "Support Devices", "Other"],
 other.derive(cases)
 
 # %% [markdown]
-# ## The tree of this track
+# ## The graph of this track
 #
-# **Claim.** Groups are far more frequent than what they hold: the higher a label, the more images have
-# it. That alone will make groups look easy when scores are averaged (notebook 05).
+# **Claim.** A group is at least as frequent as each thing it holds: the higher a label, the more images
+# have it. That alone will make groups look easy when scores are averaged (notebook 05).
 
 # %%
 targets = hierarchy.derive(track.split("train")[list(OBSERVATIONS)])
@@ -185,7 +185,7 @@ shares[(shares > 0).any(axis=1)].round(2)
 #
 # ## Closing the labels
 #
-# **Claim.** Making every ancestor of a positive label positive repairs all of it, and changes few
+# **Claim.** Making every ancestor of a positive label positive repairs every edge, and changes few
 # labels. The paper does not do this; its 21 labels are not closed under its own hierarchy.
 
 # %%
@@ -195,14 +195,18 @@ changed = ((closed == 1) & (targets != 1)).sum()
 print("contradictions before:", hierarchy.violations(targets)["hard"].sum() > 0)
 print("contradictions after: ", hierarchy.violations(closed)["hard"].sum() > 0)
 print("labels changed:       ", sorted(changed[changed > 0].index))
+print(f"share of all labels:   {changed.sum() / targets.size:.1%}")
+both = ((closed["No Finding"] == 1) & (closed["Abnormal"] == 1)).mean()
+print(f"No Finding and Abnormal both 1, after closing: {both:.1%} of the images")
 
 # %% [markdown]
-# Closing is a decision about meaning. `Abnormal` becomes 1 for a chest with a pacemaker and
-# nothing else. Is that what you want to call abnormal? The hierarchy cannot answer; a radiologist can.
+# Closing looks at edges only, and it is a decision about meaning. `Abnormal` becomes 1 for a chest with a
+# pacemaker and nothing else, while `No Finding` stays 1: every edge holds, and these two now contradict
+# each other. Is that what you want to call abnormal? The hierarchy cannot answer; a radiologist can.
 #
 # ## A hierarchy of your own
 #
-# **Claim.** A hierarchy is data, not code. Save it, edit the file, read it back.
+# **Claim.** A hierarchy is data, not code: a file that anyone can read and edit.
 
 # %%
 import tempfile

@@ -339,8 +339,10 @@ pd.DataFrame(
 # ## Take away
 #
 # - HBCE is BCE plus a sum over contradicted edges; fixed penalties are 0.5.
-# - Data-driven penalties are 1 on fifteen of twenty edges by construction, and close to 1 on the rest.
-# - The published penalty is a step: its gradient is zero, so training with it *is* training with BCE.
+# - Data-driven penalties are 1 on fifteen of twenty edges by construction; of the others, only the one
+#   from Abnormal to Other is far from it.
+# - The published penalty is a step: its gradient is zero, so at a given learning rate every step of
+#   training with it is a step of BCE. It acts only where a schedule or a checkpoint reads the loss.
 # - Hinge and product are differentiable and do make predictions coherent.
 #
 # **Next**: 04 trains with them.

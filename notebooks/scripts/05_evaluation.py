@@ -52,7 +52,9 @@ track
 paper = training.train(
     track, hierarchy, Settings(loss="hbce-step", penalties="data-driven"), name="paper-loss"
 )
-hinge = training.train(track, hierarchy, Settings(loss="hbce-hinge"), name="hinge-loss")
+hinge = training.train(
+    track, hierarchy, Settings(loss="hbce-hinge", penalties="data-driven"), name="hinge-loss"
+)
 
 # %% [markdown]
 # ## Truth and scores: two tables
@@ -119,7 +121,7 @@ evaluate(without, scores).notes
 # - **support-weighted**: every label counts by its positives.
 #
 # **Claim.** The weighted mean is the highest or close to it, because frequent labels, mostly groups, are
-# easy. The published figure is of that kind. Recomputed from the authors' released predictions on the
+# easy. The published figure is nearest to that kind. Recomputed from the authors' released predictions on the
 # 668 CheXpert test images: weighted 0.905, macro over 21 0.882, macro over the 14 0.880.
 
 # %%
@@ -181,8 +183,8 @@ plots.show(
 # ## Do the probabilities mean what they say?
 #
 # **Claim.** AUROC looks only at the order of scores. A model can order well and still say 0.9 where 0.6
-# would be right. A reliability diagram puts the share of true positives over the predicted
-# probability: on the diagonal, a probability is one.
+# would be right. A reliability diagram puts the share of images that do have the finding over the
+# predicted probability: on the diagonal, 0.6 means six in ten.
 
 # %%
 frequent = truth[list(OBSERVATIONS)].sum().sort_values(ascending=False).index[:6]
@@ -204,14 +206,14 @@ plots.show(
 )
 
 # %% tags=["nbval-ignore-output"]
-ece = calibration(truth, scores)[list(OBSERVATIONS)].dropna().sort_values()
+ece = calibration(truth, scores, bins=15)[list(OBSERVATIONS)].dropna().sort_values()
 print(
     f"expected calibration error, mean over observations: {ece.mean():.3f}; worst: {ece.index[-1]}"
 )
 
 # %% [markdown]
 # The paper's own predictions have a mean expected calibration error of 0.110 over the 14 observations,
-# and 0.235 on Consolidation (recomputed with 15 bins).
+# and 0.235 on Consolidation (recomputed; 15 bins, as here).
 #
 # ## Thresholds
 #
@@ -276,8 +278,8 @@ plots.show(
 # %%
 soft = shares["soft: a child above its parent"]
 print("soft contradictions, hinge below step:", bool(soft["hinge"] < soft.iloc[0]))
-worst = hierarchy.violations(scores)["soft"].idxmax()
-print("an edge that is broken somewhere:", worst in hierarchy.edges)
+broken = hierarchy.violations(scores)["soft"]
+print("edges broken by the step-trained model on some image:", bool((broken > 0).sum() > 5))
 
 # %% [markdown]
 # ## Repairing it after the fact
