@@ -279,8 +279,8 @@ plots.show(
 )
 
 # %% [markdown]
-# Three epochs are too few to judge by. Over the twenty of the course it pays (the README has both, from
-# `benchmarks/training_seeds.py`), so the models below train with it, and so do the paper's settings.
+# Three epochs are too few to judge by. The models below train for twenty, with augmentation, and so do
+# the paper's settings; `benchmarks/training_seeds.py --augment none` shows what they reach without.
 #
 # ## The course's two models
 #
