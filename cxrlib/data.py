@@ -340,7 +340,7 @@ def train_transforms(degrees=7.0, shift=0.05, zoom=0.1, brightness=0.1, contrast
     """Augmentation that keeps a chest a chest: small turns, shifts and zooms, and exposure.
 
     No flip. Upside down does not occur, and a mirrored chest has its heart on the wrong side; the
-    paper's code does both. Notebook 04 measures what it costs. ``erase`` is the chance that a
+    paper's code does both. Notebook 04 shows what that looks like. ``erase`` is the chance that a
     rectangle is greyed out.
     """
     return v2.Compose(
