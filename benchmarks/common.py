@@ -23,9 +23,9 @@ def parser(description):
     made = argparse.ArgumentParser(description=description.splitlines()[0])
     made.add_argument("folder", metavar="NIH_FOLDER", help="see data/README.md")
     made.add_argument("--seeds", type=int, default=3, help="models trained on the phantom")
-    made.add_argument("--epochs", type=int, default=7, help="of that training")
+    made.add_argument("--epochs", type=int, default=6, help="of that training")
     made.add_argument("--augment", default="strong", choices=training.AUGMENTATIONS)
-    made.add_argument("--patients", type=int, default=5500, help="phantoms to train on")
+    made.add_argument("--patients", type=int, default=9000, help="phantoms to train on")
     made.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     return made
 

@@ -1,6 +1,6 @@
 """Models that have seen phantoms only, on real radiographs: AUROC per label, with intervals.
 
-    python benchmarks/zero_shot.py NIH_FOLDER [--seeds 3] [--epochs 7] [--augment strong]
+    python benchmarks/zero_shot.py NIH_FOLDER [--seeds 3] [--epochs 6] [--augment strong]
 
 The ``tiny`` model is trained on the phantom once for every seed (or found below runs/) and scores
 every image of the folder: no real image is trained on, so all of them are test images. The AUROC

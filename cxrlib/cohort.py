@@ -113,13 +113,12 @@ def _looks_normal(study, labels):
     return not study.other and not found - {"Support Devices"}
 
 
-def flip(labels, flipped):
+def flip(labels, flipped, absent):
     """Labels that are wrong for the findings in ``flipped``: found where not, and the reverse.
 
-    A finding becomes what the labeler says of absent ones: blank in a report, 0 in an image.
+    ``absent`` is what the labeler says of an absent finding: NaN in a report, 0 for an image.
     """
-    blank = np.nan if any(np.isnan(code) for code in labels.values()) else 0.0
-    wrong = {name: blank if labels[name] in (1.0, -1.0) else 1.0 for name in flipped}
+    wrong = {name: absent if labels[name] in (1.0, -1.0) else 1.0 for name in flipped}
     return labels | wrong
 
 
@@ -384,9 +383,7 @@ def _write_files(partial, name, record, processes, progress):
                     bar.update()
         else:
             spawn = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
-            with ProcessPoolExecutor(
-                processes, mp_context=spawn, initializer=threadpool_limits, initargs=(1,)
-            ) as pool:
+            with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_one_thread) as pool:
                 try:
                     for written in pool.map(_write_patient, work, chunksize=4):
                         rows += written
@@ -397,6 +394,11 @@ def _write_files(partial, name, record, processes, progress):
     _write_tables(partial, pd.DataFrame(rows))
     content = record | {"images": len(rows), "cxrlib": _package_version()}
     (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _one_thread():
+    # A function of this module: a new process imports numpy with it, and then limits its threads.
+    threadpool_limits(1)
 
 
 def _studies(record, number):
@@ -440,8 +442,8 @@ def _write_patient(task):
             wrong = [name for name, odd in zip(FINDINGS, always ^ once, strict=True) if odd]
             row = {"Path": f"{name}/{place}", "Frontal/Lateral": view.capitalize()} | facts
             row["AP/PA"] = study.projection if view == "frontal" else None
-            row |= {("report", key): value for key, value in flip(report, wrong).items()}
-            row |= {("visual", key): value for key, value in flip(visual, wrong).items()}
+            row |= {("report", key): value for key, value in flip(report, wrong, np.nan).items()}
+            row |= {("visual", key): value for key, value in flip(visual, wrong, 0.0).items()}
             rows.append(row)
     return rows
 

@@ -298,13 +298,13 @@ def test_label_noise_is_in_the_training_labels_only(tmp_path):
 
 def test_flipped_labels_by_hand():
     report = {"No Finding": np.nan, "Edema": 1.0, "Fracture": np.nan, "Pneumonia": -1.0}
-    found = cohort.flip(report, ["Edema", "Fracture", "Pneumonia"])
+    found = cohort.flip(report, ["Edema", "Fracture", "Pneumonia"], absent=np.nan)
     assert np.isnan(found["Edema"]) and np.isnan(found["Pneumonia"]) and found["Fracture"] == 1
-    assert cohort.flip({"Edema": 1.0, "Fracture": 0.0}, ["Edema", "Fracture"]) == {
+    assert cohort.flip({"Edema": 1.0, "Fracture": 0.0}, ["Edema", "Fracture"], absent=0.0) == {
         "Edema": 0.0,
         "Fracture": 1.0,
     }
-    assert cohort.flip({"Edema": 1.0}, []) == {"Edema": 1.0}
+    assert cohort.flip({"Edema": 1.0}, [], absent=0.0) == {"Edema": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -280,13 +280,13 @@ def effusion(c, severity, rng):
         amount = severity * (1 if n == 0 else rng.uniform(0.35, 1))
         if c.study.projection == "AP" and rng.random() < 0.35:
             t = np.clip((c.y - a.apex) / (a.domes[k] - a.apex), 0, 1)
-            c.fill_thickness(side, (0.8 + 6.0 * amount) * (0.35 + 0.65 * t))
+            c.fill_thickness(side, (0.3 + 6.2 * amount) * (0.35 + 0.65 * t))
         whole = lay.lung(a, side)
-        level = a.domes[k] + 0.75 * a.flat - 9.5 * amount**1.3 - 0.6
+        level = a.domes[k] + 0.75 * a.flat - 9.0 * amount**1.9 - 0.2
         y = np.arange(a.apex, 24, 0.5)
-        depth = y - level
+        depth, thin = y - level, 0.25 + 0.35 * amount
         film = np.where(
-            depth < 0, 0.55 * np.exp(np.minimum(depth, 0) / 1.1), 0.55 + 1.15 * depth.clip(0)
+            depth < 0, thin * np.exp(np.minimum(depth, 0) / 1.1), thin + 1.15 * depth.clip(0)
         )
         film = np.where(depth < -4.5, 0, film)
         # Less of it towards the mediastinum: the lung that is left keeps to the middle.
