@@ -12,10 +12,11 @@ nih         ``Data_Entry_2017_v2020.csv``       the official lists where present
 ==========  ==================================  ============================================
 """
 
+import copy
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,6 +26,7 @@ import torch
 from PIL import Image
 from sklearn.model_selection import GroupShuffleSplit
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
 from torchvision.transforms import v2
 from tqdm import tqdm
 
@@ -133,6 +135,24 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
         raise DataError(f"{folder}: no image with a view of {', '.join(views)}.")
     require_disjoint_patients(table)
     return Track(name, folder, table[[*COLUMNS, *OBSERVATIONS]], _read_boxes(folder, table))
+
+
+def fewer(track, fraction, seed=0):
+    """The same track with the images of only some of its training patients; the rest stays.
+
+    Parameters
+    ----------
+    fraction : of the training patients, above 0 and up to 1; at least one is kept.
+    seed : of the choice. A smaller fraction chooses among those that a larger one chose.
+    """
+    if not 0 < fraction <= 1:
+        raise DataError(f"fraction={fraction!r}: expected a number above 0 and up to 1.")
+    train = track.table["split"] == "train"
+    patients = np.sort(track.table.loc[train, "patient"].unique())
+    order = np.random.default_rng(seed).permutation(patients)
+    kept = order[: max(1, round(fraction * len(order)))]
+    rows = ~train | track.table["patient"].isin(kept)
+    return replace(track, table=track.table[rows].reset_index(drop=True))
 
 
 def require_disjoint_patients(table):
@@ -358,6 +378,21 @@ def train_transforms(degrees=7.0, shift=0.05, zoom=0.1, brightness=0.1, contrast
     )
 
 
+def published_transforms():
+    """The augmentation in the paper's code: mirrored, upside down, brighter, more contrast.
+
+    Only to be measured: notebook 04 shows what is wrong with it.
+    """
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+            v2.ColorJitter(brightness=0.1, contrast=0.1),
+            to_float(),
+        ]
+    )
+
+
 class ChestDataset(Dataset):
     """Images and targets of some rows of a track's table.
 
@@ -437,6 +472,7 @@ class ChestData(pl.LightningDataModule):
     hierarchy : Hierarchy; it derives the groups of every split, and tensors have its order.
     size, batch_size : of images, in pixels and in number.
     augment : a transform for the training images; ``to_float()``, no augmentation, by default.
+    augment_valid : whether the validation images are changed too, as the paper's code does.
     in_memory, equalize : see ``ChestDataset``.
     workers : processes that load; 0 is quickest for small images in memory.
     seed : of the order in which training images come.
@@ -453,6 +489,7 @@ class ChestData(pl.LightningDataModule):
         workers=0,
         seed=0,
         equalize=False,
+        augment_valid=False,
     ):
         super().__init__()
         self.track = track
@@ -460,6 +497,7 @@ class ChestData(pl.LightningDataModule):
         self.size = size
         self.batch_size = batch_size
         self.augment = augment
+        self.augment_valid = augment_valid
         self.in_memory = in_memory
         self.workers = workers
         self.seed = seed
@@ -470,29 +508,35 @@ class ChestData(pl.LightningDataModule):
         """The 21 targets of a split as a DataFrame, in the hierarchy's order."""
         return self.hierarchy.derive(self.track.split(split)[list(OBSERVATIONS)])
 
-    def dataset(self, split):
-        """The dataset of a split, read once."""
+    def dataset(self, split, plain=False):
+        """The dataset of a split, read once; ``plain`` without any augmentation."""
         if split not in self._datasets:
             self._datasets[split] = ChestDataset(
                 self.track.split(split),
                 self.track.folder,
                 self.targets(split),
                 self.size,
-                transform=self.augment if split == "train" else None,
                 in_memory=self.in_memory,
                 equalize=self.equalize,
             )
-        return self._datasets[split]
+        made = copy.copy(self._datasets[split])
+        if not plain and (split == "train" or (split == "valid" and self.augment_valid)):
+            made.transform = self.augment or to_float()
+        return made
 
     def _loader(self, split, shuffle=False):
+        dataset = self.dataset(split)
+        # The order of an epoch depends on the seed and on the epoch's number, not on what was drawn
+        # before: a training can be resumed. (Lightning says which epoch it is.)
+        order = DistributedSampler(dataset, num_replicas=1, rank=0, seed=self.seed)
         return DataLoader(
-            self.dataset(split),
+            dataset,
             batch_size=self.batch_size,
-            shuffle=shuffle,
-            drop_last=shuffle and len(self.dataset(split)) > self.batch_size,
+            sampler=order if shuffle else None,
+            drop_last=shuffle and len(dataset) > self.batch_size,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            generator=torch.Generator().manual_seed(self.seed) if shuffle else None,
+            generator=torch.Generator().manual_seed(self.seed),
         )
 
     def train_dataloader(self):

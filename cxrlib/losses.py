@@ -1,12 +1,24 @@
-"""The losses: binary cross-entropy, and the paper's hierarchical one in three forms.
+"""The losses: flat, penalised, and coherent by construction.
 
 All of them take logits and targets of shape [B, L] and return a scalar. A NaN target is unknown
 and adds nothing.
+
+=============================  ==========================================  ==================
+loss                           what it adds to binary cross-entropy        logits are read by
+=============================  ==========================================  ==================
+``BCELoss``                    nothing, or smoothed targets                ``nn.Sigmoid``
+``HierarchicalBCELoss``        a penalty for a child without its parent    ``nn.Sigmoid``
+``MaxConstraintLoss``          a parent scores as its highest descendant   ``MaxConstraint``
+``ConditionalLoss``            a child is asked only where parents are     ``Conditional``
+=============================  ==========================================  ==================
+
+The last two change how logits become probabilities, in training and ever after: their readouts
+take logits [B, L] and return probabilities [B, L] in which no child exceeds a parent.
 """
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 FORMS = ("step", "hinge", "product")
 
@@ -36,9 +48,23 @@ def masked_bce(logits, targets):
 
 
 class BCELoss(nn.Module):
-    """Flat binary cross-entropy: what the hierarchical loss is compared with."""
+    """Flat binary cross-entropy: what every other loss is compared with.
+
+    Parameters
+    ----------
+    smoothing : moves every target towards one half, y → y · (1 − smoothing) + smoothing / 2, so
+        that no image asks for a logit without end (label smoothing; Szegedy et al. 2016). 0 … 1.
+    """
+
+    def __init__(self, smoothing=0.0):
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing={smoothing!r}: expected a number from 0 to below 1.")
+        self.smoothing = smoothing
 
     def forward(self, logits, targets):
+        if self.smoothing:
+            targets = targets * (1 - self.smoothing) + self.smoothing / 2
         return masked_bce(logits, targets)
 
 
@@ -77,6 +103,12 @@ class HierarchicalBCELoss(nn.Module):
         missing = [edge for edge in hierarchy.edges if edge not in penalties.index]
         if missing:
             raise ValueError(f"no penalty for the edge {missing[0][0]} → {missing[0][1]}.")
+        for parent, child in hierarchy.edges:
+            if not 0 <= penalties[parent, child] < float("inf"):
+                raise ValueError(
+                    f"the penalty of the edge {parent} → {child} is {penalties[parent, child]}: "
+                    "expected a number from 0."
+                )
         self.form = form
         self.weight = weight
         parents, children = hierarchy.edge_positions
@@ -108,3 +140,108 @@ class HierarchicalBCELoss(nn.Module):
 
     def _product(self, parent, child):
         return child.sigmoid() * (-parent).sigmoid()
+
+
+# --- Coherent by construction ---------------------------------------------------------------------
+
+
+def _family(hierarchy, relatives):
+    """Bool [L, L]: entry (i, j) says that label j is label i, or one of its ``relatives``."""
+    return torch.tensor(
+        [[j == i or j in relatives(i) for j in hierarchy.labels] for i in hierarchy.labels]
+    )
+
+
+class MaxConstraint(nn.Module):
+    """Read logits so that every label is as probable as the most probable label below it.
+
+        p_i = max over j in {i and its descendants} of sigmoid(logit_j)
+
+    The constraint module (MCM) of C-HMCNN: Giunchiglia & Lukasiewicz, NeurIPS 2020.
+    """
+
+    def __init__(self, hierarchy):
+        super().__init__()
+        self.register_buffer("below", _family(hierarchy, hierarchy.descendants), persistent=False)
+
+    def forward(self, logits):
+        return highest(logits, self.below).sigmoid()
+
+
+def highest(logits, among):
+    """The highest logit among some labels, for every label.
+
+    ``logits`` [B, L]; ``among`` bool, [L, L] or [B, L, L]: the maximum for label i runs over the j
+    with ``among[..., i, j]``. Returns [B, L].
+    """
+    return logits[:, None, :].masked_fill(~among, float("-inf")).amax(dim=2)
+
+
+class MaxConstraintLoss(nn.Module):
+    """Binary cross-entropy of the constrained output (C-HMCNN's MCLoss).
+
+    For a negative label, the probability is that of ``MaxConstraint``: its own or its highest
+    descendant's, whichever is at fault. For a positive one, the maximum runs over those
+    descendants only that are positive themselves, so that a parent is never raised by a child that
+    is not there. (Sigmoid keeps order, so both maxima are taken over logits.)
+
+    References
+    ----------
+    Giunchiglia & Lukasiewicz, "Coherent hierarchical multi-label classification networks", NeurIPS
+    2020, section 3. Targets between 0 and 1 count as positive above one half.
+    """
+
+    def __init__(self, hierarchy):
+        super().__init__()
+        self.constrain = MaxConstraint(hierarchy)
+
+    def forward(self, logits, targets):
+        positive = targets > 0.5
+        among = self.constrain.below & (positive[:, None, :] | ~positive[:, :, None])
+        return masked_bce(highest(logits, among), targets)
+
+
+class Conditional(nn.Module):
+    """Read logits as conditional probabilities, and multiply them down the graph.
+
+    sigmoid(logit_i) is the probability of label i *given that all its parents are present*. A label
+    implies all its ancestors, so its own probability is the product over itself and them, each
+    counted once:
+
+        p_i = product over j in {i and its ancestors} of sigmoid(logit_j)
+
+    With one parent each this is the chain rule. With two it reads the graph as a Bayesian network.
+    In the paper's hierarchy one of two parents is always the other's child, which leaves nothing to
+    assume: p(Pneumonia) = p(Pneumonia | Consolidation) · p(Consolidation).
+    """
+
+    def __init__(self, hierarchy):
+        super().__init__()
+        self.register_buffer("above", _family(hierarchy, hierarchy.ancestors), persistent=False)
+
+    def forward(self, logits):
+        # Summed label by label in one order, so that rounding cannot lift a child over its parent.
+        return (logsigmoid(logits)[:, None, :] * self.above).sum(dim=2).exp()
+
+
+class ConditionalLoss(nn.Module):
+    """Binary cross-entropy over the questions that make sense: given its parents, is it there?
+
+    A label is learnt from the images on which all its parents are present; labels without parents
+    are learnt from all. A parent that is absent or unknown leaves the child out.
+
+    References
+    ----------
+    Chen et al. 2019 (HMLC), "conditional probability" stage; Pham et al. 2019, arXiv 1911.06475,
+    "conditional training". Neither second stage is here: this is the whole training.
+    """
+
+    def __init__(self, hierarchy):
+        super().__init__()
+        parents = _family(hierarchy, hierarchy.parents).fill_diagonal_(False)
+        self.register_buffer("parents", parents.float(), persistent=False)
+
+    def forward(self, logits, targets):
+        not_present = (~(targets > 0.5)).float()
+        asked = not_present @ self.parents.T == 0
+        return masked_bce(logits, targets.masked_fill(~asked, torch.nan))

@@ -1,6 +1,9 @@
 import dataclasses
 import errno
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -73,11 +76,14 @@ def test_step_and_flat_end_in_bitwise_equal_weights(track, tmp_path):
     flat = train(track, PAPER, Settings(**settings), runs=tmp_path)
     for penalties in ("fixed", "data-driven"):
         step = train(
-            track, PAPER, Settings(loss="hbce-step", penalties=penalties, **settings), runs=tmp_path
+            track,
+            PAPER,
+            Settings(method="hbce-step", penalties=penalties, **settings),
+            runs=tmp_path,
         )
         assert same_weights(flat.model("last"), step.model("last"))
         assert (step.curves["train_loss"] > flat.curves["train_loss"]).all()
-    hinge = train(track, PAPER, Settings(loss="hbce-hinge", **settings), runs=tmp_path)
+    hinge = train(track, PAPER, Settings(method="hbce-hinge", **settings), runs=tmp_path)
     assert not same_weights(flat.model("last"), hinge.model("last"))
 
 
@@ -89,18 +95,6 @@ def test_training_leaves_the_callers_random_state_alone(track, tmp_path):
     np.random.seed(7)  # noqa: NPY002
     train(track, PAPER, QUICK, runs=tmp_path)
     assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
-
-
-def test_the_papers_recipe():
-    model = training.models.build("tiny")
-    classifier = Classifier(model, training.BCELoss(), recipe="paper", lr=1e-4)
-    made = classifier.configure_optimizers()
-    plateau = made["lr_scheduler"]["scheduler"]
-    assert type(made["optimizer"]) is torch.optim.Adam
-    assert made["optimizer"].param_groups[0]["lr"] == 1e-4
-    assert made["lr_scheduler"]["monitor"] == "val_loss"
-    assert (plateau.factor, plateau.patience, plateau.min_lrs) == (0.9, 1, [1e-8])
-    assert (training.PAPER.batch_size, training.PAPER.size) == (16, 320)
 
 
 def test_the_papers_recipe_stops_early(track, tmp_path, monkeypatch):
@@ -123,6 +117,64 @@ def test_interrupted_training_leaves_nothing_that_looks_finished(track, tmp_path
     assert len(train(track, PAPER, QUICK, runs=tmp_path).curves) == 2
 
 
+LONGER = Settings(size=32, epochs=4, batch_size=4, augment="strong", method="hbce-hinge")
+
+
+@pytest.mark.parametrize("settings", [LONGER, dataclasses.replace(LONGER, recipe="paper", lr=1e-3)])
+def test_a_killed_training_resumed_ends_in_the_same_bits(track, tmp_path, settings):
+    """Killed for good (SIGKILL) in the third epoch, in another process."""
+    whole = train(track, PAPER, settings, runs=tmp_path / "whole")
+    script = f"""
+import os, signal
+from cxrlib import training
+from cxrlib.data import open_track
+from cxrlib.hierarchy import paper_hierarchy
+
+def die(self, trainer, *_):
+    if trainer.current_epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+training.EpochProgress.on_train_batch_end = die
+training.train(open_track({str(track.folder)!r}), paper_hierarchy(),
+               training.{settings!r}, runs={str(tmp_path / "killed")!r})
+"""
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    left = list((tmp_path / "killed").iterdir())
+    assert [path.name.startswith(".run-") for path in left] == [True], "no finished run"
+    resumed = train(track, PAPER, settings, runs=tmp_path / "killed")
+    for checkpoint in ("last", "best-auroc", "best-loss"):
+        assert same_weights(whole.model(checkpoint), resumed.model(checkpoint)), checkpoint
+    pd.testing.assert_frame_equal(whole.curves, resumed.curves)
+    tables = [(run.folder / "predictions.csv").read_bytes() for run in (whole, resumed)]
+    assert tables[0] == tables[1]
+    records = [json.loads((run.folder / "run.json").read_text()) for run in (whole, resumed)]
+    assert [record["resumed"] for record in records] == [False, True]
+
+
+def test_two_processes_at_one_run_keep_apart(tmp_path):
+    first = training.workplace(tmp_path / "run-0")
+    assert training.workplace(tmp_path / "run-0") == first, "what we left ourselves is ours"
+    (first / training.OWNER).write_text("1")  # the first process of every machine
+    assert training.workplace(tmp_path / "run-0") != first
+    (first / training.OWNER).write_text("0" * 30)
+    assert training.workplace(tmp_path / "run-0") == first
+
+
+def test_every_epoch_comes_in_another_order(track, tmp_path, monkeypatch):
+    seen, step = {}, Classifier.training_step
+
+    def watched_step(self, batch, number):
+        seen.setdefault(self.current_epoch, []).append(batch[1].numpy().copy())
+        return step(self, batch, number)
+
+    monkeypatch.setattr(Classifier, "training_step", watched_step)
+    train(track, PAPER, QUICK, runs=tmp_path)
+    first, second = (np.concatenate(seen[epoch]) for epoch in (0, 1))
+    assert not np.array_equal(first, second, equal_nan=True)
+    assert sorted(map(tuple, first)) == sorted(map(tuple, second)), "the same images"
+
+
 def test_a_full_disk_is_explained_and_leaves_nothing(track, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -130,7 +182,9 @@ def test_a_full_disk_is_explained_and_leaves_nothing(track, tmp_path, monkeypatc
     monkeypatch.setattr(training.pd.DataFrame, "to_csv", full)
     with pytest.raises(OSError, match=r"run-\w+: the run could not be written.*No space"):
         train(track, PAPER, QUICK, runs=tmp_path)
-    assert not [path for path in tmp_path.iterdir() if "run-" in path.name]
+    assert not list(tmp_path.glob("run-*"))
+    monkeypatch.undo()
+    assert len(train(track, PAPER, QUICK, runs=tmp_path).curves) == 2
 
 
 def test_val_auroc_is_the_mean_over_labels_with_both_classes(track, tmp_path):
@@ -166,10 +220,16 @@ def test_checkpoints_are_loaded_without_running_code(track, tmp_path):
 
 
 def test_helpful_errors(track, tmp_path):
-    with pytest.raises(ValueError, match="loss='bce'.*flat"):
-        Settings(loss="bce")
-    with pytest.raises(ValueError, match="epochs=0"):
-        Settings(epochs=0)
+    with pytest.raises(ValueError, match="method='bce'.*flat"):
+        Settings(method="bce")
+    for field, value in {
+        "epochs": 0, "size": 96.5, "lr": 0.0, "weight": -1.0, "dropout": 1.5, "seed": -1,
+        "smoothing": 1.0, "batch_size": True,
+    }.items():  # fmt: skip
+        with pytest.raises(ValueError, match=f"{field}=.*expected"):
+            Settings(**{field: value})
+    with pytest.raises(ValueError, match="weight=nan"):
+        Settings(weight=float("nan"))
     run = train(track, PAPER, QUICK, runs=tmp_path)
     with pytest.raises(FileNotFoundError, match="best-f1.*best-auroc"):
         run.model("best-f1")
