@@ -3,6 +3,7 @@
 #   make course                     everything, from an empty machine to pages to look at
 #   make course TORCH=cpu           the same with PyTorch's CPU-only builds (Linux; saves several GB)
 #   make course CXR_DATA=/my/nih    the same on real radiographs (see data/README.md)
+#   make experiments                the comparison of methods, trained anew
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +29,7 @@ export CXR_DATA
 ABSOLUTE_DATA := case "$$CXR_DATA" in ""|/*) ;; *) CXR_DATA=$$PWD/$$CXR_DATA ;; esac
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test data lock notebooks clean distclean FORCE
+.PHONY: help setup course lab test data lock notebooks experiments clean distclean FORCE
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -95,6 +96,9 @@ $(BIN)/uv:
 notebooks: data ## for authors: run notebooks/scripts and write notebooks/*.ipynb with outputs
 	$(BIN)/ruff format --quiet notebooks/scripts
 	@CXR_DATA= $(BIN)/python tools/course.py author $(NAMES)
+
+experiments: data ## train and compare all methods: about two hours on two cores, resumable
+	@CXR_DATA= $(BIN)/python benchmarks/methods.py
 
 clean: ## remove what the commands made, except .venv
 	rm -rf build runs data/phantom data/.phantom.partial-* .pytest_cache .ruff_cache .hypothesis
