@@ -51,7 +51,7 @@ def open_data(
     (Track, Hierarchy)
     """
     track = open_track(folder, labels=labels, uncertain=uncertain, views=tuple(views))
-    track = fewer(track, fraction, seed) if fraction < 1 else track
+    track = track if fraction == 1 else fewer(track, fraction, seed)
     return track, Hierarchy.from_yaml(hierarchy) if hierarchy else paper_hierarchy()
 
 
@@ -182,9 +182,10 @@ def read_config(path):
     if not file.is_file():
         known = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.yaml")))
         raise ConfigError(f"{path}: no such config. There are {known}; or give a file's path.")
+    args, quietly = ["--config", str(file)], {"exit_on_error": False}
     try:
-        reader = _Reader(run=False, args=["--config", str(file)],
-                         parser_kwargs={"exit_on_error": False})  # fmt: skip
+        with training.quiet_lightning():
+            reader = _Reader(run=False, args=args, parser_kwargs=quietly)
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(f"{file}: {error}") from error
     config = reader.config

@@ -36,15 +36,19 @@ def masked_bce(logits, targets):
     Scalar. With no NaN it equals ``torch.nn.BCEWithLogitsLoss``; with nothing known it is 0 and
     so is its gradient.
     """
-    if logits.shape != targets.shape:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} differ in shape."
-        )
+    _require_same_shape(logits, targets)
     known = ~torch.isnan(targets)
     entropy = binary_cross_entropy_with_logits(
         logits, torch.where(known, targets, 0.0), reduction="none"
     )
     return (entropy * known).sum() / known.sum().clamp(min=1)
+
+
+def _require_same_shape(logits, targets):
+    if logits.shape != targets.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} differ in shape."
+        )
 
 
 class BCELoss(nn.Module):
@@ -196,6 +200,7 @@ class MaxConstraintLoss(nn.Module):
         self.constrain = MaxConstraint(hierarchy)
 
     def forward(self, logits, targets):
+        _require_same_shape(logits, targets)
         positive = targets > 0.5
         among = self.constrain.below & (positive[:, None, :] | ~positive[:, :, None])
         return masked_bce(highest(logits, among), targets)
@@ -239,9 +244,10 @@ class ConditionalLoss(nn.Module):
     def __init__(self, hierarchy):
         super().__init__()
         parents = _family(hierarchy, hierarchy.parents).fill_diagonal_(False)
-        self.register_buffer("parents", parents.float(), persistent=False)
+        self.register_buffer("parents", parents, persistent=False)
 
     def forward(self, logits, targets):
-        not_present = (~(targets > 0.5)).float()
-        asked = not_present @ self.parents.T == 0
-        return masked_bce(logits, targets.masked_fill(~asked, torch.nan))
+        _require_same_shape(logits, targets)
+        present = targets > 0.5
+        lacks_a_parent = (self.parents & ~present[:, None, :]).any(dim=2)
+        return masked_bce(logits, targets.masked_fill(lacks_a_parent, torch.nan))

@@ -5,9 +5,18 @@ import pandas as pd
 import pytest
 import torch
 
-from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
-from cxrlib.losses import FORMS, BCELoss, HierarchicalBCELoss, masked_bce
+from cxrlib.losses import (
+    FORMS,
+    BCELoss,
+    Conditional,
+    ConditionalLoss,
+    HierarchicalBCELoss,
+    MaxConstraint,
+    MaxConstraintLoss,
+    masked_bce,
+)
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
 
 PAPER = paper_hierarchy()
@@ -118,5 +127,131 @@ def test_bad_arguments_are_named():
         HierarchicalBCELoss(PAPER, fixed_penalties(PAPER), form="sigmoid")
     with pytest.raises(ValueError, match="Consolidation → Pneumonia"):
         HierarchicalBCELoss(PAPER, fixed_penalties(PAPER).drop(("Consolidation", "Pneumonia")))
-    with pytest.raises(ValueError, match="shape"):
-        masked_bce(torch.zeros(2, 21), torch.zeros(2, 14))
+    for loss in (masked_bce, MaxConstraintLoss(PAPER), ConditionalLoss(PAPER)):
+        with pytest.raises(ValueError, match="shape"):
+            loss(torch.zeros(2, 21), torch.zeros(2, 14))
+    for smoothing in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="smoothing="):
+            BCELoss(smoothing)
+    for value in (-0.5, float("nan"), float("inf")):
+        odd = fixed_penalties(PAPER)
+        odd["Consolidation", "Pneumonia"] = value
+        with pytest.raises(ValueError, match="Consolidation → Pneumonia.*expected"):
+            HierarchicalBCELoss(PAPER, odd)
+
+
+def test_label_smoothing_equals_torchs():
+    # For two classes, torch's smoothing of one-hot targets is ours.
+    logits, targets = batch()
+    pairs = torch.stack([torch.zeros_like(logits), logits], dim=-1).reshape(-1, 2)
+    expected = torch.nn.CrossEntropyLoss(label_smoothing=0.1)(pairs, targets.reshape(-1).long())
+    torch.testing.assert_close(BCELoss(0.1)(logits, targets), expected)
+    targets[0] = float("nan")
+    assert torch.isfinite(BCELoss(0.1)(logits, targets))
+
+
+def sigmoid(logit):
+    return 1 / (1 + math.exp(-logit))
+
+
+def entropy(p, y):
+    return -math.log(p) if y else -math.log(1 - p)
+
+
+def test_max_constraint_by_hand():
+    # The example of the C-HMCNN paper: A is above B. A alone is true.
+    chain = Hierarchy(["A", "B"], [("A", "B")])
+    logits = torch.tensor([[-1.0, 2.0]])
+    torch.testing.assert_close(
+        MaxConstraint(chain)(logits), torch.tensor([[sigmoid(2.0), sigmoid(2.0)]])
+    )
+    loss = MaxConstraintLoss(chain)
+    # A is true and B is not: B must not lend A its score.
+    value = loss(logits, torch.tensor([[1.0, 0.0]])).item()
+    assert value == pytest.approx((entropy(sigmoid(-1), 1) + entropy(sigmoid(2), 0)) / 2)
+    # Both are true: A takes B's score. Neither: A is blamed for B's.
+    for truth in (1.0, 0.0):
+        value = loss(logits, torch.tensor([[truth, truth]])).item()
+        assert value == pytest.approx(entropy(sigmoid(2), truth))
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.3])
+def test_max_constraint_equals_the_papers_formula_in_plain_loops(unknown):
+    logits, targets = batch(unknown=unknown)
+    total, known = 0.0, 0
+    for scores, truth in zip(logits.double().tolist(), targets.tolist(), strict=True):
+        h = {name: sigmoid(z) for name, z in zip(PAPER.labels, scores, strict=True)}
+        y = dict(zip(PAPER.labels, truth, strict=True))
+        for a in PAPER.labels:
+            if math.isnan(y[a]):
+                continue
+            known += 1
+            below = (a, *PAPER.descendants(a))
+            if y[a] == 1:
+                total -= math.log(max((y[b] == 1) * h[b] for b in below))
+            else:
+                total -= math.log(1 - max(h[b] for b in below))
+    value = MaxConstraintLoss(PAPER)(logits, targets).item()
+    assert value == pytest.approx(total / known, rel=1e-5)
+
+
+def test_conditional_by_hand():
+    # Two parents, one of which is the other's child, as in the paper's hierarchy.
+    graph = Hierarchy(["A", "B", "C"], [("A", "B"), ("A", "C"), ("B", "C")])
+    logits = torch.tensor([[0.5, -1.0, 2.0]])
+    a, b, c = (sigmoid(z) for z in logits[0].tolist())
+    torch.testing.assert_close(Conditional(graph)(logits), torch.tensor([[a, a * b, a * b * c]]))
+    loss, nan = ConditionalLoss(graph), float("nan")
+    for truth, asked in (
+        ((1.0, 1.0, 0.0), {0: 1, 1: 1, 2: 0}),
+        ((1.0, 0.0, 0.0), {0: 1, 1: 0}),  # no B: C is not asked
+        ((0.0, 0.0, 0.0), {0: 0}),
+        ((nan, 1.0, 1.0), {}),  # A unknown: neither B nor C is asked, nor A
+        ((1.0, nan, 1.0), {0: 1}),
+    ):
+        p = (a, b, c)
+        expected = sum(entropy(p[i], y) for i, y in asked.items()) / max(1, len(asked))
+        assert loss(logits, torch.tensor([truth])).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_conditional_probabilities_are_learnt_from_counts():
+    # Fitted without images, the product of conditionals must give the share of every label.
+    observations = pd.DataFrame(
+        np.random.default_rng(2).random((400, 14)) < 0.2, columns=list(OBSERVATIONS), dtype=float
+    )
+    targets = PAPER.close(PAPER.derive(observations))
+    expected = torch.from_numpy(PAPER.to_array(targets)).mean(dim=0)
+    truth = torch.from_numpy(PAPER.to_array(targets))
+    logits = torch.zeros(1, 21, requires_grad=True)
+    loss, optimizer = ConditionalLoss(PAPER), torch.optim.LBFGS([logits], max_iter=200)
+
+    def step():
+        optimizer.zero_grad()
+        value = loss(logits.expand(len(truth), -1), truth)
+        value.backward()
+        return value
+
+    for _ in range(10):
+        optimizer.step(step)
+    torch.testing.assert_close(Conditional(PAPER)(logits)[0], expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("readout", [MaxConstraint(PAPER), Conditional(PAPER)])
+def test_coherent_readouts_are_coherent_to_the_last_bit(readout):
+    logits = torch.randn(3000, 21, generator=torch.Generator().manual_seed(3)) * 12
+    scores = PAPER.to_table(readout(logits).numpy())
+    assert PAPER.violations(scores)["soft"].sum() == 0
+    assert scores.min(axis=None) >= 0
+    assert scores.max(axis=None) <= 1
+
+
+@pytest.mark.parametrize("loss", [MaxConstraintLoss(PAPER), ConditionalLoss(PAPER)])
+def test_gradients_of_the_coherent_losses(loss):
+    logits, targets = batch(rows=4, unknown=0.2)
+    # Finite differences, away from the maximum's kinks.
+    assert torch.autograd.gradcheck(
+        lambda z: loss.double()(z, targets.double()), logits.double().requires_grad_()
+    )
+    assert torch.isfinite(gradient(loss.float(), logits * 50, targets)).all()
+    nothing = torch.full_like(targets, float("nan"))
+    assert loss(logits, nothing).item() == 0
