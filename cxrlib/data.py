@@ -306,18 +306,17 @@ def load_image(path, size):
     Returns
     -------
     uint8 tensor [1, size, size], 0 black to 255 white. The aspect ratio is not kept, as in the
-    paper: the image is squeezed into a square.
+    paper: the image is squeezed into a square. White is 255 in an image of 8 bits, and in one of
+    more the first of 255, 4095 and 65535 that is not below its brightest pixel.
 
     Raises
     ------
     DataError
-        The file is missing, truncated or no image.
+        The file is missing, truncated or no image, or its grey levels have no known white.
     """
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip them
-                image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
-            grey = image.convert("L").resize((size, size), Image.Resampling.BILINEAR)
+            image.load()
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such image. Check that the download is complete and that CXR_DATA names "
@@ -328,7 +327,24 @@ def load_image(path, size):
             f"{path}: not a readable image ({error}). It may be truncated: delete it and get it "
             "again."
         ) from error
+    grey = _eight_bits(image, path).resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(grey))[None]
+
+
+def _eight_bits(image, path):
+    """The image with grey levels 0 to 255. (Pillow's own conversion would clip 16 bits.)"""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image.convert("L")
+    pixels = np.asarray(image)
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+        raise DataError(
+            f"{path}: grey levels from {pixels.min():g} to {pixels.max():g} (Pillow's mode "
+            f"{image.mode!r}). Expected whole numbers from 0 to 255, 4095 or 65535: rescale the "
+            "image and save it as PNG with 8 or 16 bits."
+        )
+    white = min(level for level in (255, 4095, 65535) if level >= pixels.max())
+    levels = (pixels.astype(np.uint32) * 255 + white // 2) // white
+    return Image.fromarray(levels.astype(np.uint8))
 
 
 def to_float():

@@ -226,6 +226,28 @@ def test_sixteen_bits_and_colour_give_the_same_grey_levels(tmp_path):
     assert torch.equal(load_image(tmp_path / "rgba.png", 32), expected)
 
 
+@pytest.mark.parametrize("white", [255, 4095, 65535])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_white_is_white_in_images_of_8_12_and_16_bits(tmp_path, white, kind):
+    levels = np.array([[0, white // 3], [white * 2 // 3, white]], dtype=kind)
+    Image.fromarray(levels).save(tmp_path / "deep.tif")
+    assert load_image(tmp_path / "deep.tif", 2).flatten().tolist() == [0, 85, 170, 255]
+
+
+def test_a_black_image_of_sixteen_bits_is_black(tmp_path):
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint16)).save(tmp_path / "black.png")
+    assert (load_image(tmp_path / "black.png", 4) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.array([[0.0, 1.0]], np.float32), np.array([[0, 65536], [-1, 0]], np.int32)]
+)
+def test_grey_levels_without_a_known_white_are_refused(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "deep.tif")
+    with pytest.raises(DataError, match=r"deep\.tif: grey levels from .* to .*save it as PNG"):
+        load_image(tmp_path / "deep.tif", 8)
+
+
 def test_missing_image_is_named_before_training(chexpert_folder):
     gone = chexpert_folder / "valid/patient00009/study1/view1_frontal.jpg"
     gone.unlink()
