@@ -7,7 +7,7 @@ split`` and one column per observation. The folder says which track it is:
 track       known by                            splits
 ==========  ==================================  ============================================
 phantom     ``cohort.json`` and ``train.csv``   its own
-chexpert    ``train.csv``                       its own: train, valid, test where present
+chexpert    ``train.csv``, there or in batch 1  its own: train, valid, test where present
 nih         ``Data_Entry_2017_v2020.csv``       the official lists where present; by patient
 ==========  ==================================  ============================================
 """
@@ -39,6 +39,7 @@ from cxrlib.labels import (
     read_csv,
     read_nih,
     require_columns,
+    require_unique,
 )
 
 SPLITS = ("train", "valid", "test")
@@ -49,6 +50,16 @@ LABEL_SOURCES = {
     "truth": "truth.csv",
 }
 """Where the training labels of the phantom and of CheXpert come from."""
+
+TEST_TABLES = ("test.csv", "test_labels.csv")
+NIH_TABLE = "Data_Entry_2017_v2020.csv"
+BATCHES = {
+    "CheXpert-v1.0 batch 1 (validate & csv)": "valid",
+    "CheXpert-v1.0 batch 2 (train 1)": "train",
+    "CheXpert-v1.0 batch 3 (train 2)": "train",
+    "CheXpert-v1.0 batch 4 (train 3)": "train",
+}
+"""The folders that CheXpert's full download unzips to, and the split whose images each holds."""
 
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "data" / "phantom"
 
@@ -108,23 +119,18 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
     Raises
     ------
     DataError, LabelError
-        The folder is none of the three, a path leaves it, a patient is in two splits, no image of
-        these views is left, or a table cannot be read.
+        The folder is none of the three, a batch of the full CheXpert is missing, a path leaves the
+        folder, an image is of another split than its table, a patient is in two splits, no image
+        of these views is left, or a table cannot be read.
     """
     folder = Path(folder).expanduser() if folder is not None else data_folder()
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)
-    if (folder / "Data_Entry_2017_v2020.csv").is_file():
-        name, table = "nih", _read_nih_table(folder)
-    elif (folder / "train.csv").is_file():
-        name = "phantom" if (folder / "cohort.json").is_file() else "chexpert"
-        table = _read_chexpert_table(folder, labels, uncertain)
+    name = _track_name(folder)
+    if name == "nih":
+        table = _read_nih_table(folder)
     else:
-        raise DataError(
-            f"{folder}: not a data folder. Expected train.csv (phantom, CheXpert) or "
-            "Data_Entry_2017_v2020.csv (NIH) in it. `make data` writes the phantom; "
-            "data/README.md tells how to get the others. CXR_DATA chooses the folder."
-        )
+        table = _read_chexpert_table(folder, labels, uncertain)
     unknown_views = set(views) - {"frontal", "lateral"}
     if unknown_views:
         raise DataError(f"unknown view {min(unknown_views)!r}: expected 'frontal' or 'lateral'.")
@@ -148,75 +154,175 @@ def require_disjoint_patients(table):
         )
 
 
+def _track_name(folder):
+    """Which track a folder is; ``DataError`` if it is none, with the folder that was meant."""
+    if (folder / NIH_TABLE).is_file():
+        return "nih"
+    whole = (folder / "train.csv").is_file() and (folder / "train").is_dir()
+    if folder.name in BATCHES and not whole:
+        raise DataError(f"{folder}: one batch of four. Give the folder it lies in: {folder.parent}")
+    if _table_path(folder, "train.csv").is_file():
+        return "phantom" if (folder / cohort.RECORD).is_file() else "chexpert"
+    if any((folder / batch).is_dir() for batch in BATCHES):
+        raise DataError(
+            f"{folder}: {next(iter(BATCHES))!r} is missing, or has no train.csv. It holds the "
+            "tables of the full CheXpert: unzip it into this folder, beside the other batches."
+        )
+    below = [path.parent for name in ("train.csv", NIH_TABLE) for path in folder.glob(f"*/{name}")]
+    meant = f"Did you mean {below[0]}? " if below else ""
+    what = "not a data folder" if folder.is_dir() else "no such folder"
+    raise DataError(
+        f"{folder}: {what}. {meant}Expected train.csv (phantom, CheXpert) or {NIH_TABLE} (NIH) in "
+        "it. `make data` writes the phantom; data/README.md tells how to get the others. CXR_DATA "
+        "chooses the folder."
+    )
+
+
 # --- CheXpert's layout (also the phantom's) ------------------------------------------------------
+
+
+def _table_path(folder, name):
+    """Where a table lies: in the folder, or in batch 1 of the full download."""
+    inside = folder / next(iter(BATCHES)) / name
+    return inside if inside.is_file() and not (folder / name).is_file() else folder / name
+
+
+def label_sources(folder):
+    """Those of ``LABEL_SOURCES`` whose file is there."""
+    files = LABEL_SOURCES.items()
+    return [source for source, name in files if _table_path(Path(folder), name).is_file()]
+
+
+def _test_table(folder):
+    """The name of the table of test images, or None."""
+    return next((name for name in TEST_TABLES if _table_path(folder, name).is_file()), None)
 
 
 def _read_chexpert_table(folder, labels, uncertain):
     if labels not in LABEL_SOURCES:
         raise DataError(f"labels={labels!r}: choose one of {', '.join(LABEL_SOURCES)}.")
-    parts = [_read_chexpert_split(folder, "train", LABEL_SOURCES[labels], uncertain)]
-    parts.append(_read_chexpert_split(folder, "valid", "valid.csv", uncertain))
-    test = [name for name in ("test.csv", "test_labels.csv") if (folder / name).is_file()]
-    if test:
-        parts.append(_read_chexpert_split(folder, "test", test[0], uncertain))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _read_chexpert_split(folder, split, name, uncertain):
-    path = folder / name
-    raw = read_chexpert(path)
-    table = _parse_chexpert_paths(raw["Path"], path)
-    # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
-    # demographics of the training images stand in train.csv.
-    if "Sex" not in raw and split == "train" and name != "train.csv":
-        about = read_chexpert(folder / "train.csv")[["Path", "Sex", "Age"]]
-        raw = raw.merge(about, on="Path", how="left", validate="one_to_one")
-    table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
-    table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
-    table["age"] = pd.to_numeric(raw["Age"], errors="coerce") if "Age" in raw else np.nan
-    table["split"] = split
-    table = table.join(apply_policy(raw[list(OBSERVATIONS)], uncertain))
-    keep = table["path"].str.startswith(f"{split}/")
-    if not keep.any():
-        raise DataError(f"{path}: no path of this table lies in a folder {split!r}.")
-    return table[keep]
-
-
-_CHEXPERT_PATH = re.compile(r"(patient\d+)/(study\d+)/(view\d+_(frontal|lateral)\.\w+)$")
-
-
-def _parse_chexpert_paths(paths, source):
-    """Patient, study and view from paths like ``CheXpert-v1.0/train/patient1/study1/view1_...``."""
-    inside = [_inside(path, source, row) for row, path in enumerate(paths)]
-    found = pd.Series(inside).str.extract(_CHEXPERT_PATH)
-    odd = found[0].isna().to_numpy()
-    if odd.any():
-        row = int(np.argmax(odd))
+    if labels not in label_sources(folder):
         raise DataError(
-            f"{source}, line {line_of(row)}: the path {paths.iloc[row]!r} is not of the form "
-            "…/train/patient00001/study1/view1_frontal.jpg."
+            f"{folder / LABEL_SOURCES[labels]}: no such file, so there are no labels {labels!r}. "
+            "data/README.md tells where it comes from. Labels that are there, for "
+            f"open_track(labels=...): {', '.join(label_sources(folder))}."
         )
-    return pd.DataFrame(
-        {"path": inside, "patient": found[0], "study": found[0] + "/" + found[1], "view": found[3]}
+    tables = {"train": LABEL_SOURCES[labels], "valid": "valid.csv", "test": _test_table(folder)}
+    return pd.concat(
+        [
+            _read_chexpert_split(folder, split, name, uncertain)
+            for split, name in tables.items()
+            if name is not None
+        ],
+        ignore_index=True,
     )
 
 
-def _inside(path, source, row):
-    """``path`` without its first folder, after checking that it stays inside the data folder."""
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
+def _read_chexpert_split(folder, split, name, uncertain):
+    path = _table_path(folder, name)
+    raw = read_chexpert(path)
+    table = _parse_chexpert_paths(raw["Path"], path)
+    other = (table["split"] != split).to_numpy()
+    if name == LABEL_SOURCES["truth"]:  # the phantom's truth is one table for all splits
+        raw, table = raw[~other], table[~other].copy()
+    elif other.any():
+        row = int(np.argmax(other))
         raise DataError(
-            f"{source}, line {line_of(row)}: the path {path!r} leaves the data folder. Expected a "
-            "relative path without '..'."
+            f"{path}, line {line_of(row)}: {raw['Path'].iloc[row]!r} is an image of the split "
+            f"{table['split'].iloc[row]!r} in a table of {split!r}. Move the row to the table of "
+            "its split, or remove it."
         )
-    return "/".join(pure.parts if pure.parts[:1] and pure.parts[0] in SPLITS else pure.parts[1:])
+    # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
+    # demographics of the training images stand in train.csv.
+    if "Sex" not in raw and split == "train" and name != "train.csv":
+        about = _demographics(_table_path(folder, "train.csv"))
+        raw = raw.assign(**{name: table["path"].map(about[name]) for name in about})
+    table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
+    table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
+    table["age"] = pd.to_numeric(raw["Age"], errors="coerce") if "Age" in raw else np.nan
+    table = table.join(apply_policy(raw[list(OBSERVATIONS)], uncertain))
+    if any((folder / batch).is_dir() for batch in BATCHES) and not (folder / split).is_dir():
+        table["path"] = _paths_in_batches(folder, table, split)
+    return table
+
+
+def _demographics(path):
+    """Sex and age from train.csv, as text, indexed by the path inside the data folder."""
+    about = read_chexpert(path)
+    require_columns(about, ("Sex", "Age"), path)
+    return about.set_index(_parse_chexpert_paths(about["Path"], path)["path"])[["Sex", "Age"]]
+
+
+_LEAVES = re.compile(r"^/|\\|:|(?:^|/)\.\.(?:/|$)")
+_CHEXPERT_PATH = re.compile(
+    r"^(?:[^/]+/)?(?P<path>(?P<split>train|valid|test)/(?P<patient>patient\d+)/(?P<study>study\d+)"
+    r"/view\d+_(?P<view>frontal|lateral)\.\w+)$"
+)
+
+
+def _parse_chexpert_paths(paths, source):
+    """Path, split, patient, study and view from ``CheXpert-v1.0/train/patient1/study1/view1_...``.
+
+    The first folder may have any name or be left out; ``path`` is what follows.
+    """
+    found = paths.str.extract(_CHEXPERT_PATH)
+    leaves = paths.str.contains(_LEAVES).to_numpy()
+    odd = leaves | found["path"].isna().to_numpy()
+    if odd.any():
+        row = int(np.argmax(odd))
+        where = f"{source}, line {line_of(row)}: the path {paths.iloc[row]!r}"
+        if leaves[row]:
+            raise DataError(
+                f"{where} leaves the data folder. Expected a relative path without '..'."
+            )
+        raise DataError(
+            f"{where} is not of the form …/train/patient00001/study1/view1_frontal.jpg (or valid, "
+            "or test)."
+        )
+    require_unique(found["path"], source)
+    found["study"] = found["patient"] + "/" + found["study"]
+    return found
+
+
+def _patients_in(folder, batch):
+    """Name of each patient folder in a batch → its path, directly in it or in train/ or valid/."""
+    return {
+        entry.name: f"{place.relative_to(folder).as_posix()}/{entry.name}"
+        for place in (folder / batch, folder / batch / BATCHES[batch])
+        if place.is_dir()
+        for entry in os.scandir(place)
+        if entry.name.startswith("patient")
+    }
+
+
+def _paths_in_batches(folder, table, split):
+    """The paths of a split's images in the batch folders; each batch is listed once."""
+    found = {batch: _patients_in(folder, batch) for batch, of in BATCHES.items() if of == split}
+    if not found:  # the test images are in none of the batches
+        return table["path"]
+    homes = {patient: home for batch in found.values() for patient, home in batch.items()}
+    home = table["patient"].map(homes)
+    lost = home.isna()
+    if lost.any():
+        empty = [batch for batch, patients in found.items() if not patients]
+        mend = (
+            f"Missing or empty: {', '.join(map(repr, empty))}. Unzip it into this folder, beside "
+            "the others."
+            if empty
+            else f"Is each of {', '.join(map(repr, found))} unzipped to its end?"
+        )
+        raise DataError(
+            f"{folder}: {lost.sum():,} of {len(lost):,} {split} images lie in no batch, the first "
+            f"of them of {table['patient'][lost].iloc[0]}. {mend}"
+        )
+    return home + "/" + table["path"].str.split("/", n=2).str[2]
 
 
 # --- NIH's layout --------------------------------------------------------------------------------
 
 
 def _read_nih_table(folder):
-    source = folder / "Data_Entry_2017_v2020.csv"
+    source = folder / NIH_TABLE
     raw = read_nih(source)
     where = _nih_images(folder)
     for row, name in enumerate(raw["Image Index"]):

@@ -12,6 +12,30 @@ from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS, LabelError
 
 PAPER = paper_hierarchy()
+BATCH = dict(enumerate(data.BATCHES, start=1))
+
+
+@pytest.fixture
+def batches_folder(chexpert_folder):
+    """The same images in the four folders that the full download unzips to."""
+    folder = chexpert_folder.with_name("chexpert")
+    first = folder / BATCH[1]
+    shutil.copytree(chexpert_folder / "valid", first / "valid")
+    shutil.copytree(chexpert_folder / "test", folder / "test")
+    for number, patients in {2: (1, 2), 3: (3, 4, 5), 4: (6, 7, 8)}.items():
+        place = folder / BATCH[number] / ("train" if number == 4 else "")
+        for patient in patients:
+            name = f"patient{patient:05d}"
+            shutil.copytree(chexpert_folder / "train" / name, place / name)
+    for name in ("train", "valid", "test", "train_visualCheXbert"):
+        table = pd.read_csv(chexpert_folder / f"{name}.csv")
+        table["Path"] = table["Path"].str.replace("CheXpert-v1.0-small/", "CheXpert-v1.0/")
+        if name == "test":
+            table = table[["Path", *OBSERVATIONS]]
+            table["Path"] = table["Path"].str.removeprefix("CheXpert-v1.0/")
+            name = "test_labels"
+        table.to_csv((folder if "_" in name else first) / f"{name}.csv", index=False)
+    return folder
 
 
 # --- Tables --------------------------------------------------------------------------------
@@ -146,6 +170,140 @@ def test_without_a_folder_the_phantom_is_made_and_read(chexpert_folder, monkeypa
     monkeypatch.setattr(data, "DEFAULT_FOLDER", chexpert_folder.parent)
     assert open_track(chexpert_folder).name == "phantom"
     assert len(made) == 1, "a folder that was asked for is only read"
+
+
+def test_the_demographics_are_found_whatever_the_first_folder_is_called(chexpert_folder):
+    path = chexpert_folder / "train_visualCheXbert.csv"
+    labels = pd.read_csv(path).drop(columns=["Sex", "Age"])
+    labels["Path"] = labels["Path"].str.replace("CheXpert-v1.0-small", "CheXpert-v1.0")
+    labels.to_csv(path, index=False)
+    assert open_track(chexpert_folder).split("train")["age"].notna().all()
+
+
+def test_an_image_of_another_split_names_the_line(chexpert_folder):
+    path = chexpert_folder / "train_visualCheXbert.csv"
+    valid = pd.read_csv(chexpert_folder / "valid.csv").iloc[:1]
+    pd.concat([pd.read_csv(path), valid]).to_csv(path, index=False)
+    with pytest.raises(DataError, match="train_visualCheXbert.csv, line 18: .*split 'valid' in a"):
+        open_track(chexpert_folder)
+
+
+def test_the_truth_of_a_phantom_is_one_table_for_all_splits(chexpert_folder):
+    tables = [pd.read_csv(chexpert_folder / f"{split}.csv") for split in data.SPLITS]
+    truth = pd.concat(tables[::-1]).drop(columns=["Sex", "Age"])
+    truth.to_csv(chexpert_folder / "truth.csv", index=False)
+    from_truth = open_track(chexpert_folder, labels="truth").split("train")
+    assert len(from_truth) == 16
+    assert from_truth["age"].notna().all()
+
+
+def test_an_image_listed_under_two_first_folders_is_refused(chexpert_folder):
+    table = pd.read_csv(chexpert_folder / "valid.csv")
+    table.loc[3, "Path"] = table["Path"][0].replace("-small", "")
+    table.to_csv(chexpert_folder / "valid.csv", index=False)
+    with pytest.raises(LabelError, match=r"valid\.csv, line 5: .*second time"):
+        open_track(chexpert_folder)
+
+
+def test_missing_label_source_names_those_that_are_there(chexpert_folder):
+    (chexpert_folder / "train_visualCheXbert.csv").unlink()
+    with pytest.raises(DataError, match=r"no labels 'visualchexbert'.*labels=\.\.\.\): report\."):
+        open_track(chexpert_folder)
+    assert len(open_track(chexpert_folder, labels="report").split("train")) == 16
+
+
+def test_the_folder_above_says_which_one_was_meant(chexpert_folder):
+    with pytest.raises(DataError, match="Did you mean .*CheXpert-v1.0-small"):
+        open_track(chexpert_folder.parent)
+    with pytest.raises(DataError, match="no such folder"):
+        open_track(chexpert_folder / "nowhere")
+
+
+# --- The full CheXpert: one folder, or batches ---------------------------------------------
+
+
+def test_the_full_size_folder(chexpert_folder):
+    folder = chexpert_folder.rename(chexpert_folder.with_name("CheXpert-v1.0"))
+    for path in folder.glob("*.csv"):
+        path.write_text(path.read_text().replace("CheXpert-v1.0-small/", "CheXpert-v1.0/"))
+    track = open_track(folder)
+    assert track.name == "chexpert"
+    assert all((folder / path).is_file() for path in track.table["path"])
+
+
+def test_batches_resolve_to_the_real_files(chexpert_folder, batches_folder):
+    track = open_track(batches_folder)
+    assert track.name == "chexpert"
+    assert all((batches_folder / path).is_file() for path in track.table["path"])
+    homes = track.table["path"].str.split("/").str[0]
+    assert homes.value_counts().to_dict() == dict(zip([*data.BATCHES, "test"], [8, 4, 6, 6, 8],
+                                                      strict=True))  # fmt: skip
+    loaders = ChestData(track, PAPER, size=32)
+    assert [len(loaders.dataset(split)) for split in data.SPLITS] == [16, 8, 8]
+
+
+def test_patients_directly_in_a_batch_or_in_a_folder_of_it(batches_folder):
+    before = open_track(batches_folder).table
+    for batch, split in data.BATCHES.items():
+        place, inner = batches_folder / batch, batches_folder / batch / split
+        patients = list(inner.glob("patient*")) or list(place.glob("patient*"))
+        to = place if patients[0].parent == inner else inner
+        to.mkdir(exist_ok=True)
+        for patient in patients:
+            patient.rename(to / patient.name)
+    after = open_track(batches_folder).table
+    assert all((batches_folder / path).is_file() for path in after["path"])
+    assert (after["path"] != before["path"]).sum() == 24  # all but the test images
+    pd.testing.assert_frame_equal(after.drop(columns="path"), before.drop(columns="path"))
+
+
+@pytest.mark.parametrize("table", ["train_visualCheXbert.csv", "test_labels.csv"])
+def test_tables_beside_the_batches_or_in_the_first(batches_folder, table):
+    first = batches_folder / BATCH[1]
+    if (batches_folder / table).is_file():
+        (batches_folder / table).rename(first / table)
+    else:
+        (first / table).rename(batches_folder / table)
+    assert len(open_track(batches_folder).table) == 32
+
+
+def test_a_missing_batch_is_named(batches_folder):
+    shutil.rmtree(batches_folder / BATCH[3])
+    with pytest.raises(DataError, match=r"6 of 16 train images.*patient00003.*batch 3 \(train 2\)"):
+        open_track(batches_folder)
+    (batches_folder / BATCH[3]).mkdir()
+    with pytest.raises(DataError, match=r"empty: 'CheXpert-v1.0 batch 3 \(train 2\)'\. Unzip"):
+        open_track(batches_folder)
+
+
+def test_a_batch_that_no_row_needs_may_be_missing(batches_folder):
+    shutil.rmtree(batches_folder / BATCH[4])
+    for path in batches_folder.rglob("train*.csv"):
+        table = pd.read_csv(path)
+        table[table["Path"].str.contains("patient0000[1-5]")].to_csv(path, index=False)
+    assert len(open_track(batches_folder).split("train")) == 10
+
+
+def test_a_patient_in_no_batch_is_named(batches_folder):
+    shutil.rmtree(next(batches_folder.rglob("patient00004")))
+    with pytest.raises(DataError, match="2 of 16 train images.*patient00004.*unzipped to its end"):
+        open_track(batches_folder)
+
+
+def test_the_first_batch_missing_or_given_alone(batches_folder):
+    with pytest.raises(DataError, match=f"one batch of four.*{batches_folder}$"):
+        open_track(batches_folder / BATCH[1])
+    shutil.rmtree(batches_folder / BATCH[1])
+    with pytest.raises(DataError, match="batch 1 .*is missing, or has no train.csv"):
+        open_track(batches_folder)
+
+
+def test_batches_moved_into_one_train_folder(batches_folder):
+    (batches_folder / "train").mkdir()
+    for patient in batches_folder.glob("*train*/**/patient*"):
+        patient.rename(batches_folder / "train" / patient.name)
+    table = open_track(batches_folder).table
+    assert all((batches_folder / path).is_file() for path in table["path"])
 
 
 def test_unknown_split(chexpert_folder):
