@@ -189,8 +189,9 @@ def _track_name(folder):
 
 def _table_path(folder, name):
     """Where a table lies: in the folder, or in batch 1 of the full download."""
-    inside = folder / next(iter(BATCHES)) / name
-    return inside if inside.is_file() and not (folder / name).is_file() else folder / name
+    first = folder / next(iter(BATCHES))
+    places = [folder / name, first / name, *first.glob(f"CheXpert*/{name}")]
+    return next((path for path in places if path.is_file()), places[0])
 
 
 def label_sources(folder):
@@ -291,10 +292,14 @@ def _parse_chexpert_paths(paths, source):
 
 
 def _patients_in(folder, batch):
-    """Name of each patient folder in a batch → its path, directly in it or in train/ or valid/."""
+    """Name of each patient folder in a batch → its path, directly in it or in train/ or valid/.
+
+    Some programs unzip into one more folder, ``CheXpert-v1.0`` or one named as the batch.
+    """
+    tops = [folder / batch, *(folder / batch).glob("CheXpert*")]
     return {
         entry.name: f"{place.relative_to(folder).as_posix()}/{entry.name}"
-        for place in (folder / batch, folder / batch / BATCHES[batch])
+        for place in (*tops, *(top / BATCHES[batch] for top in tops))
         if place.is_dir()
         for entry in os.scandir(place)
         if entry.name.startswith("patient")

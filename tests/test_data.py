@@ -257,6 +257,18 @@ def test_patients_directly_in_a_batch_or_in_a_folder_of_it(batches_folder):
     pd.testing.assert_frame_equal(after.drop(columns="path"), before.drop(columns="path"))
 
 
+@pytest.mark.parametrize("name", ["CheXpert-v1.0", None])
+def test_batches_unzipped_into_one_more_folder(batches_folder, name):
+    for batch in data.BATCHES:
+        place = batches_folder / batch
+        place.rename(batches_folder / "aside")
+        place.mkdir()
+        (batches_folder / "aside").rename(place / (name or batch))
+    table = open_track(batches_folder).table
+    assert len(table) == 32
+    assert all((batches_folder / path).is_file() for path in table["path"])
+
+
 @pytest.mark.parametrize("table", ["train_visualCheXbert.csv", "test_labels.csv"])
 def test_tables_beside_the_batches_or_in_the_first(batches_folder, table):
     first = batches_folder / BATCH[1]
