@@ -7,14 +7,19 @@ split`` and one column per observation. The folder says which track it is:
 track       known by                            splits
 ==========  ==================================  ============================================
 phantom     ``cohort.json`` and ``train.csv``   its own
-chexpert    ``train.csv``                       its own: train, valid, test where present
+chexpert    ``train.csv``, there or in batch 1  its own: train, valid, test where present
 nih         ``Data_Entry_2017_v2020.csv``       the official lists where present; by patient
 ==========  ==================================  ============================================
+
+``python -m cxrlib.data FOLDER`` says what is in a folder, what is missing and what will be used.
 """
 
+import argparse
 import copy
+import json
 import os
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -41,6 +46,7 @@ from cxrlib.labels import (
     read_csv,
     read_nih,
     require_columns,
+    require_unique,
 )
 
 SPLITS = ("train", "valid", "test")
@@ -51,6 +57,17 @@ LABEL_SOURCES = {
     "truth": "truth.csv",
 }
 """Where the training labels of the phantom and of CheXpert come from."""
+
+TEST_TABLES = ("test.csv", "test_labels.csv")
+TRACK_TITLES = {"phantom": "phantom", "nih": "NIH ChestX-ray14", "chexpert": "CheXpert"}
+NIH_TABLE = "Data_Entry_2017_v2020.csv"
+BATCHES = {
+    "CheXpert-v1.0 batch 1 (validate & csv)": "valid",
+    "CheXpert-v1.0 batch 2 (train 1)": "train",
+    "CheXpert-v1.0 batch 3 (train 2)": "train",
+    "CheXpert-v1.0 batch 4 (train 3)": "train",
+}
+"""The folders that CheXpert's full download unzips to, and the split whose images each holds."""
 
 DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "data" / "phantom"
 
@@ -110,23 +127,18 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
     Raises
     ------
     DataError, LabelError
-        The folder is none of the three, a path leaves it, a patient is in two splits, no image of
-        these views is left, or a table cannot be read.
+        The folder is none of the three, a batch of the full CheXpert is missing, a path leaves the
+        folder, an image is of another split than its table, a patient is in two splits, no image
+        of these views is left, or a table cannot be read.
     """
     folder = Path(folder).expanduser() if folder is not None else data_folder()
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)
-    if (folder / "Data_Entry_2017_v2020.csv").is_file():
-        name, table = "nih", _read_nih_table(folder)
-    elif (folder / "train.csv").is_file():
-        name = "phantom" if (folder / "cohort.json").is_file() else "chexpert"
-        table = _read_chexpert_table(folder, labels, uncertain)
+    name = _track_name(folder)
+    if name == "nih":
+        table = _read_nih_table(folder)
     else:
-        raise DataError(
-            f"{folder}: not a data folder. Expected train.csv (phantom, CheXpert) or "
-            "Data_Entry_2017_v2020.csv (NIH) in it. `make data` writes the phantom; "
-            "data/README.md tells how to get the others. CXR_DATA chooses the folder."
-        )
+        table = _read_chexpert_table(folder, labels, uncertain)
     unknown_views = set(views) - {"frontal", "lateral"}
     if unknown_views:
         raise DataError(f"unknown view {min(unknown_views)!r}: expected 'frontal' or 'lateral'.")
@@ -168,75 +180,180 @@ def require_disjoint_patients(table):
         )
 
 
+def _track_name(folder):
+    """Which track a folder is; ``DataError`` if it is none, with the folder that was meant."""
+    if (folder / NIH_TABLE).is_file():
+        return "nih"
+    whole = (folder / "train.csv").is_file() and (folder / "train").is_dir()
+    if folder.name in BATCHES and not whole:
+        raise DataError(f"{folder}: one batch of four. Give the folder it lies in: {folder.parent}")
+    if _table_path(folder, "train.csv").is_file():
+        return "phantom" if (folder / cohort.RECORD).is_file() else "chexpert"
+    if any((folder / batch).is_dir() for batch in BATCHES):
+        raise DataError(
+            f"{folder}: {next(iter(BATCHES))!r} is missing, or has no train.csv. It holds the "
+            "tables of the full CheXpert: unzip it into this folder, beside the other batches."
+        )
+    below = [path.parent for name in ("train.csv", NIH_TABLE) for path in folder.glob(f"*/{name}")]
+    meant = f"Did you mean {below[0]}? " if below else ""
+    what = "not a data folder" if folder.is_dir() else "no such folder"
+    raise DataError(
+        f"{folder}: {what}. {meant}Expected train.csv (phantom, CheXpert) or {NIH_TABLE} (NIH) in "
+        "it. `make data` writes the phantom; data/README.md tells how to get the others. CXR_DATA "
+        "chooses the folder."
+    )
+
+
 # --- CheXpert's layout (also the phantom's) ------------------------------------------------------
+
+
+def _table_path(folder, name):
+    """Where a table lies: in the folder, or in batch 1 of the full download."""
+    first = folder / next(iter(BATCHES))
+    places = [folder / name, first / name, *first.glob(f"CheXpert*/{name}")]
+    return next((path for path in places if path.is_file()), places[0])
+
+
+def label_sources(folder):
+    """Those of ``LABEL_SOURCES`` whose file is there."""
+    files = LABEL_SOURCES.items()
+    return [source for source, name in files if _table_path(Path(folder), name).is_file()]
+
+
+def _test_table(folder):
+    """The name of the table of test images, or None."""
+    return next((name for name in TEST_TABLES if _table_path(folder, name).is_file()), None)
 
 
 def _read_chexpert_table(folder, labels, uncertain):
     if labels not in LABEL_SOURCES:
         raise DataError(f"labels={labels!r}: choose one of {', '.join(LABEL_SOURCES)}.")
-    parts = [_read_chexpert_split(folder, "train", LABEL_SOURCES[labels], uncertain)]
-    parts.append(_read_chexpert_split(folder, "valid", "valid.csv", uncertain))
-    test = [name for name in ("test.csv", "test_labels.csv") if (folder / name).is_file()]
-    if test:
-        parts.append(_read_chexpert_split(folder, "test", test[0], uncertain))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _read_chexpert_split(folder, split, name, uncertain):
-    path = folder / name
-    raw = read_chexpert(path)
-    table = _parse_chexpert_paths(raw["Path"], path)
-    # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
-    # demographics of the training images stand in train.csv.
-    if "Sex" not in raw and split == "train" and name != "train.csv":
-        about = read_chexpert(folder / "train.csv")[["Path", "Sex", "Age"]]
-        raw = raw.merge(about, on="Path", how="left", validate="one_to_one")
-    table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
-    table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
-    table["age"] = pd.to_numeric(raw["Age"], errors="coerce") if "Age" in raw else np.nan
-    table["split"] = split
-    table = table.join(apply_policy(raw[list(OBSERVATIONS)], uncertain))
-    keep = table["path"].str.startswith(f"{split}/")
-    if not keep.any():
-        raise DataError(f"{path}: no path of this table lies in a folder {split!r}.")
-    return table[keep]
-
-
-_CHEXPERT_PATH = re.compile(r"(patient\d+)/(study\d+)/(view\d+_(frontal|lateral)\.\w+)$")
-
-
-def _parse_chexpert_paths(paths, source):
-    """Patient, study and view from paths like ``CheXpert-v1.0/train/patient1/study1/view1_...``."""
-    inside = [_inside(path, source, row) for row, path in enumerate(paths)]
-    found = pd.Series(inside).str.extract(_CHEXPERT_PATH)
-    odd = found[0].isna().to_numpy()
-    if odd.any():
-        row = int(np.argmax(odd))
+    if labels not in label_sources(folder):
         raise DataError(
-            f"{source}, line {line_of(row)}: the path {paths.iloc[row]!r} is not of the form "
-            "…/train/patient00001/study1/view1_frontal.jpg."
+            f"{folder / LABEL_SOURCES[labels]}: no such file, so there are no labels {labels!r}. "
+            "data/README.md tells where it comes from. Labels that are there, for "
+            f"open_track(labels=...): {', '.join(label_sources(folder))}."
         )
-    return pd.DataFrame(
-        {"path": inside, "patient": found[0], "study": found[0] + "/" + found[1], "view": found[3]}
+    tables = {"train": LABEL_SOURCES[labels], "valid": "valid.csv", "test": _test_table(folder)}
+    return pd.concat(
+        [
+            _read_chexpert_split(folder, split, name, uncertain)
+            for split, name in tables.items()
+            if name is not None
+        ],
+        ignore_index=True,
     )
 
 
-def _inside(path, source, row):
-    """``path`` without its first folder, after checking that it stays inside the data folder."""
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
+def _read_chexpert_split(folder, split, name, uncertain):
+    path = _table_path(folder, name)
+    raw = read_chexpert(path)
+    table = _parse_chexpert_paths(raw["Path"], path)
+    other = (table["split"] != split).to_numpy()
+    if name == LABEL_SOURCES["truth"]:  # the phantom's truth is one table for all splits
+        raw, table = raw[~other], table[~other].copy()
+    elif other.any():
+        row = int(np.argmax(other))
         raise DataError(
-            f"{source}, line {line_of(row)}: the path {path!r} leaves the data folder. Expected a "
-            "relative path without '..'."
+            f"{path}, line {line_of(row)}: {raw['Path'].iloc[row]!r} is an image of the split "
+            f"{table['split'].iloc[row]!r} in a table of {split!r}. Move the row to the table of "
+            "its split, or remove it."
         )
-    return "/".join(pure.parts if pure.parts[:1] and pure.parts[0] in SPLITS else pure.parts[1:])
+    # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
+    # demographics of the training images stand in train.csv.
+    if "Sex" not in raw and split == "train" and name != "train.csv":
+        about = _demographics(_table_path(folder, "train.csv"))
+        raw = raw.assign(**{name: table["path"].map(about[name]) for name in about})
+    table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
+    table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
+    table["age"] = pd.to_numeric(raw["Age"], errors="coerce") if "Age" in raw else np.nan
+    table = table.join(apply_policy(raw[list(OBSERVATIONS)], uncertain))
+    if any((folder / batch).is_dir() for batch in BATCHES) and not (folder / split).is_dir():
+        table["path"] = _paths_in_batches(folder, table, split)
+    return table
+
+
+def _demographics(path):
+    """Sex and age from train.csv, as text, indexed by the path inside the data folder."""
+    about = read_chexpert(path)
+    require_columns(about, ("Sex", "Age"), path)
+    return about.set_index(_parse_chexpert_paths(about["Path"], path)["path"])[["Sex", "Age"]]
+
+
+_LEAVES = re.compile(r"^/|\\|:|(?:^|/)\.\.(?:/|$)")
+_CHEXPERT_PATH = re.compile(
+    r"^(?:[^/]+/)?(?P<path>(?P<split>train|valid|test)/(?P<patient>patient\d+)/(?P<study>study\d+)"
+    r"/view\d+_(?P<view>frontal|lateral)\.\w+)$"
+)
+
+
+def _parse_chexpert_paths(paths, source):
+    """Path, split, patient, study and view from ``CheXpert-v1.0/train/patient1/study1/view1_...``.
+
+    The first folder may have any name or be left out; ``path`` is what follows.
+    """
+    found = paths.str.extract(_CHEXPERT_PATH)
+    leaves = paths.str.contains(_LEAVES).to_numpy()
+    odd = leaves | found["path"].isna().to_numpy()
+    if odd.any():
+        row = int(np.argmax(odd))
+        where = f"{source}, line {line_of(row)}: the path {paths.iloc[row]!r}"
+        if leaves[row]:
+            raise DataError(
+                f"{where} leaves the data folder. Expected a relative path without '..'."
+            )
+        raise DataError(
+            f"{where} is not of the form …/train/patient00001/study1/view1_frontal.jpg (or valid, "
+            "or test)."
+        )
+    require_unique(found["path"], source)
+    found["study"] = found["patient"] + "/" + found["study"]
+    return found
+
+
+def _patients_in(folder, batch):
+    """Name of each patient folder in a batch → its path, directly in it or in train/ or valid/.
+
+    Some programs unzip into one more folder, ``CheXpert-v1.0`` or one named as the batch.
+    """
+    tops = [folder / batch, *(folder / batch).glob("CheXpert*")]
+    return {
+        entry.name: f"{place.relative_to(folder).as_posix()}/{entry.name}"
+        for place in (*tops, *(top / BATCHES[batch] for top in tops))
+        if place.is_dir()
+        for entry in os.scandir(place)
+        if entry.name.startswith("patient")
+    }
+
+
+def _paths_in_batches(folder, table, split):
+    """The paths of a split's images in the batch folders; each batch is listed once."""
+    found = {batch: _patients_in(folder, batch) for batch, of in BATCHES.items() if of == split}
+    if not found:  # the test images are in none of the batches
+        return table["path"]
+    homes = {patient: home for batch in found.values() for patient, home in batch.items()}
+    home = table["patient"].map(homes)
+    lost = home.isna()
+    if lost.any():
+        empty = [batch for batch, patients in found.items() if not patients]
+        mend = (
+            f"Missing or empty: {', '.join(map(repr, empty))}. Unzip it into this folder, beside "
+            "the others."
+            if empty
+            else f"Is each of {', '.join(map(repr, found))} unzipped to its end?"
+        )
+        raise DataError(
+            f"{folder}: {lost.sum():,} of {len(lost):,} {split} images lie in no batch, the first "
+            f"of them of {table['patient'][lost].iloc[0]}. {mend}"
+        )
+    return home + "/" + table["path"].str.split("/", n=2).str[2]
 
 
 # --- NIH's layout --------------------------------------------------------------------------------
 
 
 def _read_nih_table(folder):
-    source = folder / "Data_Entry_2017_v2020.csv"
+    source = folder / NIH_TABLE
     raw = read_nih(source)
     where = _nih_images(folder)
     for row, name in enumerate(raw["Image Index"]):
@@ -260,8 +377,9 @@ def _read_nih_table(folder):
 
 
 def _nih_images(folder):
-    """File name to path, whether the images lie in images/ or in images_001/images/ and so on."""
-    folders = [folder / "images", *sorted(folder.glob("images_*/images"))]
+    """File name → path, from images/, images_001/ or images_001/images/, and so on."""
+    numbered = [*sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
+    folders = [folder / "images", *numbered]
     return {
         entry.name: f"{images.relative_to(folder).as_posix()}/{entry.name}"
         for images in folders
@@ -326,18 +444,17 @@ def load_image(path, size):
     Returns
     -------
     uint8 tensor [1, size, size], 0 black to 255 white. The aspect ratio is not kept, as in the
-    paper: the image is squeezed into a square.
+    paper: the image is squeezed into a square. White is 255 in an image of 8 bits, and in one of
+    more the first of 255, 4095 and 65535 that is not below its brightest pixel.
 
     Raises
     ------
     DataError
-        The file is missing, truncated or no image.
+        The file is missing, truncated or no image, or its grey levels have no known white.
     """
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I"):  # 16 bits; Pillow's own conversion would clip them
-                image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
-            grey = image.convert("L").resize((size, size), Image.Resampling.BILINEAR)
+            image.load()
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: no such image. Check that the download is complete and that CXR_DATA names "
@@ -348,7 +465,24 @@ def load_image(path, size):
             f"{path}: not a readable image ({error}). It may be truncated: delete it and get it "
             "again."
         ) from error
+    grey = _eight_bits(image, path).resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(grey))[None]
+
+
+def _eight_bits(image, path):
+    """The image with grey levels 0 to 255. (Pillow's own conversion would clip 16 bits.)"""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image.convert("L")
+    pixels = np.asarray(image)
+    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+        raise DataError(
+            f"{path}: grey levels from {pixels.min():g} to {pixels.max():g} (Pillow's mode "
+            f"{image.mode!r}). Expected whole numbers from 0 to 255, 4095 or 65535: rescale the "
+            "image and save it as PNG with 8 or 16 bits."
+        )
+    white = min(level for level in (255, 4095, 65535) if level >= pixels.max())
+    levels = (pixels.astype(np.uint32) * 255 + white // 2) // white
+    return Image.fromarray(levels.astype(np.uint8))
 
 
 def to_float():
@@ -425,7 +559,8 @@ class ChestDataset(Dataset):
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(self.paths)} images are missing, the first of them "
-                f"{missing[0]}. Check that the download is complete."
+                f"{missing[0]}. Check that the download is complete: python -m cxrlib.data FOLDER "
+                "says what is there."
             )
         self.targets = torch.from_numpy(np.array(targets.loc[table.index], dtype=np.float32))
         self.size = size
@@ -547,3 +682,204 @@ class ChestData(pl.LightningDataModule):
 
     def test_dataloader(self):
         return self._loader("test")
+
+
+# --- What a folder holds, before anything is trained on it ---------------------------------------
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What ``check_folder`` found: ``lines`` to read, and ``problems``, none where all is well."""
+
+    lines: tuple
+    problems: tuple
+
+    def __str__(self):
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}:"
+        wrong = [count, *(f"  {n}. {text}" for n, text in enumerate(self.problems, start=1))]
+        end = wrong if self.problems else ["Everything needed is here."]
+        return "\n".join([*self.lines, "", *end])
+
+
+def check_folder(folder=None, labels="visualchexbert", images=200):
+    """Say what a data folder holds, what is missing and what will be used. Nothing is written.
+
+    Every image of the tables, of both views, must be there; some of them are opened too.
+
+    Parameters
+    ----------
+    folder, labels : as for ``open_track``, but no phantom is made.
+    images : how many of each split to open; None opens all.
+
+    Returns
+    -------
+    FolderReport; ``print`` shows it. A folder that cannot be used is a problem in it, no error.
+    """
+    folder = Path(folder).expanduser() if folder is not None else data_folder()
+    head, tables, batches, details, problems = str(folder), [], [], [], []
+    try:
+        batches = _batch_lines(folder)
+        name = _track_name(folder)
+        head += f": {TRACK_TITLES[name]}"
+        tables = _nih_lines(folder) if name == "nih" else _table_lines(folder, labels)
+        problems += _phantom_problems(folder) if name == "phantom" else []
+        if not (problems and folder == DEFAULT_FOLDER):  # open_track refuses that one
+            track = open_track(folder, labels, uncertain="U-Ignore", views=("frontal", "lateral"))
+            batches = _batch_lines(folder, track.table)
+            about, wrong = _check_images(track, images)
+            details = [*_split_lines(track.table), about, *_positive_lines(track.split("train"))]
+            problems += _split_problems(track.table) + wrong
+    except (OSError, ValueError) as error:  # DataError and LabelError are ValueErrors
+        problems.append(str(error))
+    return FolderReport((head, *tables, *batches, *details), tuple(problems))
+
+
+def _line(name, text):
+    return f"  {name:<12}{text}"
+
+
+def _table_lines(folder, labels):
+    names = dict.fromkeys([*LABEL_SOURCES.values(), "valid.csv", *TEST_TABLES])
+    there = [name for name in names if _table_path(folder, name).is_file()]
+    others = ", ".join(repr(source) for source in label_sources(folder) if source != labels)
+    test = _test_table(folder) or (
+        f"no {' or '.join(TEST_TABLES)}: a model can be trained, but not be tested on this track"
+    )
+    return [
+        _line("tables", ", ".join(there)),
+        _line("labels", f"{labels!r} ({LABEL_SOURCES.get(labels)}); also here: {others or 'none'}"),
+        _line("test", test),
+    ]
+
+
+def _batch_lines(folder, table=None):
+    """One line for each batch of the full CheXpert, if there is any."""
+    if not any((folder / batch).is_dir() for batch in BATCHES):
+        return []
+    lines = []
+    for batch in BATCHES:
+        text = "missing"
+        if (folder / batch).is_dir():
+            text = f"{len(_patients_in(folder, batch)):,} patients"
+            if table is not None:
+                text += f", {table['path'].str.startswith(f'{batch}/').sum():,} images"
+        lines.append(_line("batch", f"{batch}: {text}"))
+    return lines
+
+
+def _nih_lines(folder):
+    numbered = [f"images_{number:03d}" for number in range(1, 13)]
+    there = [name for name in numbered if (folder / name).is_dir()]
+    missing = [name for name in numbered if name not in there]
+    places = ["images"] * (folder / "images").is_dir() + there
+    text = ", ".join(places) or "none: no images, no images_001 to images_012"
+    if there and missing:
+        text += f"; not here: {', '.join(missing)}"
+    test_list = (folder / "test_list.txt").is_file()
+    boxes = (folder / "BBox_List_2017.csv").is_file()
+    return [
+        _line("folders", text),
+        _line("split", "test_list.txt" if test_list else "by patient (no test_list.txt)"),
+        _line("boxes", "BBox_List_2017.csv" if boxes else "none (no BBox_List_2017.csv)"),
+    ]
+
+
+def _phantom_problems(folder):
+    try:
+        generator = json.loads((folder / cohort.RECORD).read_text(encoding="utf-8"))["generator"]
+    except (ValueError, KeyError, TypeError):
+        generator = "unknown"
+    if generator == cohort.generator_version():
+        return []
+    return [
+        f"{folder}: drawn by version {generator} of the phantom, this is version "
+        f"{cohort.generator_version()}. Delete the folder and write it again (`make data` for the "
+        "one in data/phantom)."
+    ]
+
+
+def _split_lines(table):
+    lines = []
+    for split in SPLITS:
+        rows = table[table["split"] == split]
+        views = ", ".join(
+            f"{count:,} {view}" for view, count in rows["view"].value_counts().items()
+        )
+        text = f"{len(rows):,} images of {rows['patient'].nunique():,} patients: {views}"
+        lines += [_line(split, text)] if len(rows) else []
+    return lines
+
+
+def _split_problems(table):
+    frontal = set(table.loc[table["view"] == "frontal", "split"])
+    return [
+        f"no frontal image in the split {split!r}: nothing to {verb} on."
+        for split, verb in (("train", "train"), ("valid", "choose a model"))
+        if split not in frontal
+    ]
+
+
+def _check_images(track, images):
+    """A line on the image files of a track, and what is wrong with them."""
+    files = track.folder.as_posix() + "/" + track.table["path"]
+    there = np.array([os.path.isfile(path) for path in files])
+    chosen = files[there].sample(frac=1, random_state=0)
+    if images is not None:
+        chosen = chosen.groupby(track.table["split"]).head(images)
+    bar = tqdm(total=len(chosen), desc="opening images", unit="image", leave=False,
+               disable=len(chosen) <= 500)  # fmt: skip
+    complaints = []
+    with bar, ThreadPoolExecutor(4) as pool:
+        for complaint in pool.map(_complaint, chosen):
+            complaints += [complaint] if complaint else []
+            bar.update()
+    problems = []
+    if not there.all():
+        gone = (~there).sum()
+        problems.append(
+            f"{gone:,} of {len(files):,} images are missing, the first of them "
+            f"{files[~there].iloc[0]}. Get the rest of the download, or take them out of the "
+            "tables."
+        )
+    if complaints:
+        problems.append(f"{len(complaints):,} images cannot be read. The first: {complaints[0]}")
+    text = f"{there.sum():,} of {len(files):,} are here; {len(chosen):,} opened, "
+    return _line("images", text + f"{len(complaints):,} of them unreadable"), problems
+
+
+def _complaint(path):
+    """What ``load_image`` says against an image, or None."""
+    try:
+        load_image(path, 16)
+    except DataError as error:
+        return str(error)
+
+
+def _positive_lines(train):
+    lines = [_line("positive", f"of {len(train):,} training images (unknown: -1, or not labelled)")]
+    for name in OBSERVATIONS:
+        positive, unknown = (train[name] == 1).sum(), train[name].isna().sum()
+        share = f"{positive:>9,} {positive / max(1, len(train)):>6.1%}"
+        lines.append(f"    {name:<28}{share}" + (f", {unknown:,} unknown" if unknown else ""))
+    return lines
+
+
+def main(arguments=None):
+    """``python -m cxrlib.data [FOLDER]``: print what a folder holds; 1 if something is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cxrlib.data",
+        description="Say what a data folder holds, what is missing and what will be used.",
+    )
+    parser.add_argument("folder", nargs="?", help="default: CXR_DATA, or else the phantom's")
+    parser.add_argument("--labels", choices=LABEL_SOURCES, default="visualchexbert",
+                        help="of the training images, for CheXpert and the phantom")  # fmt: skip
+    parser.add_argument("--all-images", action="store_true",
+                        help="open every image, not 200 of each split")  # fmt: skip
+    options = parser.parse_args(arguments)
+    report = check_folder(options.folder, options.labels, None if options.all_images else 200)
+    print(report)
+    return 1 if report.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -215,7 +215,7 @@ def read_nih(path):
     Raises
     ------
     LabelError
-        No such file, a missing column, no rows, or an unknown finding.
+        No such file, a missing column, no rows, or findings that ``nih_targets`` refuses.
     """
     table = read_csv(path)
     require_columns(table, ("Image Index", "Finding Labels", "Patient ID", "View Position"), path)
@@ -239,6 +239,11 @@ def nih_targets(findings, source="Finding Labels"):
     Returns
     -------
     DataFrame [N, 14] of 1, 0, NaN, with the index of ``findings``.
+
+    Raises
+    ------
+    LabelError
+        An unknown finding, no finding at all, or ``No Finding`` together with another one.
     """
     present = findings.str.get_dummies("|").astype(bool)
     for name in present.columns:
@@ -248,6 +253,19 @@ def nih_targets(findings, source="Finding Labels"):
                 f"{source}, line {line_of(row)}: unknown finding {name!r}. Expected names of NIH "
                 f"ChestX-ray14: {', '.join(NIH_TO_CHEXPERT)}."
             )
+    names = present.sum(axis=1).to_numpy()
+    if (names == 0).any():
+        row = int(np.argmax(names == 0))
+        raise LabelError(
+            f"{source}, line {line_of(row)}: no finding is named. Expected 'No Finding' for a "
+            "normal radiograph: write it there, or remove the row."
+        )
+    if "No Finding" in present and (present["No Finding"] & (names > 1)).any():
+        row = int(np.argmax((present["No Finding"] & (names > 1)).to_numpy()))
+        raise LabelError(
+            f"{source}, line {line_of(row)}: {findings.iloc[row]!r} names 'No Finding' and "
+            "another. Remove one of the two, or the row."
+        )
     targets = pd.DataFrame(0.0, index=findings.index, columns=list(OBSERVATIONS))
     for nih_name, observation in NIH_TO_CHEXPERT.items():
         if observation is not None and nih_name in present:

@@ -7,11 +7,35 @@ import torch
 from PIL import Image
 
 from cxrlib import data
-from cxrlib.data import ChestData, ChestDataset, DataError, load_image, open_track
+from cxrlib.data import ChestData, ChestDataset, DataError, check_folder, load_image, open_track
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS, LabelError
 
 PAPER = paper_hierarchy()
+BATCH = dict(enumerate(data.BATCHES, start=1))
+
+
+@pytest.fixture
+def batches_folder(chexpert_folder):
+    """The same images in the four folders that the full download unzips to."""
+    folder = chexpert_folder.with_name("chexpert")
+    first = folder / BATCH[1]
+    shutil.copytree(chexpert_folder / "valid", first / "valid")
+    shutil.copytree(chexpert_folder / "test", folder / "test")
+    for number, patients in {2: (1, 2), 3: (3, 4, 5), 4: (6, 7, 8)}.items():
+        place = folder / BATCH[number] / ("train" if number == 4 else "")
+        for patient in patients:
+            name = f"patient{patient:05d}"
+            shutil.copytree(chexpert_folder / "train" / name, place / name)
+    for name in ("train", "valid", "test", "train_visualCheXbert"):
+        table = pd.read_csv(chexpert_folder / f"{name}.csv")
+        table["Path"] = table["Path"].str.replace("CheXpert-v1.0-small/", "CheXpert-v1.0/")
+        if name == "test":
+            table = table[["Path", *OBSERVATIONS]]
+            table["Path"] = table["Path"].str.removeprefix("CheXpert-v1.0/")
+            name = "test_labels"
+        table.to_csv((folder if "_" in name else first) / f"{name}.csv", index=False)
+    return folder
 
 
 # --- Tables --------------------------------------------------------------------------------
@@ -148,6 +172,152 @@ def test_without_a_folder_the_phantom_is_made_and_read(chexpert_folder, monkeypa
     assert len(made) == 1, "a folder that was asked for is only read"
 
 
+def test_the_demographics_are_found_whatever_the_first_folder_is_called(chexpert_folder):
+    path = chexpert_folder / "train_visualCheXbert.csv"
+    labels = pd.read_csv(path).drop(columns=["Sex", "Age"])
+    labels["Path"] = labels["Path"].str.replace("CheXpert-v1.0-small", "CheXpert-v1.0")
+    labels.to_csv(path, index=False)
+    assert open_track(chexpert_folder).split("train")["age"].notna().all()
+
+
+def test_an_image_of_another_split_names_the_line(chexpert_folder):
+    path = chexpert_folder / "train_visualCheXbert.csv"
+    valid = pd.read_csv(chexpert_folder / "valid.csv").iloc[:1]
+    pd.concat([pd.read_csv(path), valid]).to_csv(path, index=False)
+    with pytest.raises(DataError, match="train_visualCheXbert.csv, line 18: .*split 'valid' in a"):
+        open_track(chexpert_folder)
+
+
+def test_the_truth_of_a_phantom_is_one_table_for_all_splits(chexpert_folder):
+    tables = [pd.read_csv(chexpert_folder / f"{split}.csv") for split in data.SPLITS]
+    truth = pd.concat(tables[::-1]).drop(columns=["Sex", "Age"])
+    truth.to_csv(chexpert_folder / "truth.csv", index=False)
+    from_truth = open_track(chexpert_folder, labels="truth").split("train")
+    assert len(from_truth) == 16
+    assert from_truth["age"].notna().all()
+
+
+def test_an_image_listed_under_two_first_folders_is_refused(chexpert_folder):
+    table = pd.read_csv(chexpert_folder / "valid.csv")
+    table.loc[3, "Path"] = table["Path"][0].replace("-small", "")
+    table.to_csv(chexpert_folder / "valid.csv", index=False)
+    with pytest.raises(LabelError, match=r"valid\.csv, line 5: .*second time"):
+        open_track(chexpert_folder)
+
+
+def test_missing_label_source_names_those_that_are_there(chexpert_folder):
+    (chexpert_folder / "train_visualCheXbert.csv").unlink()
+    with pytest.raises(DataError, match=r"no labels 'visualchexbert'.*labels=\.\.\.\): report\."):
+        open_track(chexpert_folder)
+    assert len(open_track(chexpert_folder, labels="report").split("train")) == 16
+
+
+def test_the_folder_above_says_which_one_was_meant(chexpert_folder):
+    with pytest.raises(DataError, match="Did you mean .*CheXpert-v1.0-small"):
+        open_track(chexpert_folder.parent)
+    with pytest.raises(DataError, match="no such folder"):
+        open_track(chexpert_folder / "nowhere")
+
+
+# --- The full CheXpert: one folder, or batches ---------------------------------------------
+
+
+def test_the_full_size_folder(chexpert_folder):
+    folder = chexpert_folder.rename(chexpert_folder.with_name("CheXpert-v1.0"))
+    for path in folder.glob("*.csv"):
+        path.write_text(path.read_text().replace("CheXpert-v1.0-small/", "CheXpert-v1.0/"))
+    track = open_track(folder)
+    assert track.name == "chexpert"
+    assert all((folder / path).is_file() for path in track.table["path"])
+
+
+def test_batches_resolve_to_the_real_files(chexpert_folder, batches_folder):
+    track = open_track(batches_folder)
+    assert track.name == "chexpert"
+    assert all((batches_folder / path).is_file() for path in track.table["path"])
+    homes = track.table["path"].str.split("/").str[0]
+    assert homes.value_counts().to_dict() == dict(zip([*data.BATCHES, "test"], [8, 4, 6, 6, 8],
+                                                      strict=True))  # fmt: skip
+    loaders = ChestData(track, PAPER, size=32)
+    assert [len(loaders.dataset(split)) for split in data.SPLITS] == [16, 8, 8]
+
+
+def test_patients_directly_in_a_batch_or_in_a_folder_of_it(batches_folder):
+    before = open_track(batches_folder).table
+    for batch, split in data.BATCHES.items():
+        place, inner = batches_folder / batch, batches_folder / batch / split
+        patients = list(inner.glob("patient*")) or list(place.glob("patient*"))
+        to = place if patients[0].parent == inner else inner
+        to.mkdir(exist_ok=True)
+        for patient in patients:
+            patient.rename(to / patient.name)
+    after = open_track(batches_folder).table
+    assert all((batches_folder / path).is_file() for path in after["path"])
+    assert (after["path"] != before["path"]).sum() == 24  # all but the test images
+    pd.testing.assert_frame_equal(after.drop(columns="path"), before.drop(columns="path"))
+
+
+@pytest.mark.parametrize("name", ["CheXpert-v1.0", None])
+def test_batches_unzipped_into_one_more_folder(batches_folder, name):
+    for batch in data.BATCHES:
+        place = batches_folder / batch
+        place.rename(batches_folder / "aside")
+        place.mkdir()
+        (batches_folder / "aside").rename(place / (name or batch))
+    table = open_track(batches_folder).table
+    assert len(table) == 32
+    assert all((batches_folder / path).is_file() for path in table["path"])
+
+
+@pytest.mark.parametrize("table", ["train_visualCheXbert.csv", "test_labels.csv"])
+def test_tables_beside_the_batches_or_in_the_first(batches_folder, table):
+    first = batches_folder / BATCH[1]
+    if (batches_folder / table).is_file():
+        (batches_folder / table).rename(first / table)
+    else:
+        (first / table).rename(batches_folder / table)
+    assert len(open_track(batches_folder).table) == 32
+
+
+def test_a_missing_batch_is_named(batches_folder):
+    shutil.rmtree(batches_folder / BATCH[3])
+    with pytest.raises(DataError, match=r"6 of 16 train images.*patient00003.*batch 3 \(train 2\)"):
+        open_track(batches_folder)
+    (batches_folder / BATCH[3]).mkdir()
+    with pytest.raises(DataError, match=r"empty: 'CheXpert-v1.0 batch 3 \(train 2\)'\. Unzip"):
+        open_track(batches_folder)
+
+
+def test_a_batch_that_no_row_needs_may_be_missing(batches_folder):
+    shutil.rmtree(batches_folder / BATCH[4])
+    for path in batches_folder.rglob("train*.csv"):
+        table = pd.read_csv(path)
+        table[table["Path"].str.contains("patient0000[1-5]")].to_csv(path, index=False)
+    assert len(open_track(batches_folder).split("train")) == 10
+
+
+def test_a_patient_in_no_batch_is_named(batches_folder):
+    shutil.rmtree(next(batches_folder.rglob("patient00004")))
+    with pytest.raises(DataError, match="2 of 16 train images.*patient00004.*unzipped to its end"):
+        open_track(batches_folder)
+
+
+def test_the_first_batch_missing_or_given_alone(batches_folder):
+    with pytest.raises(DataError, match=f"one batch of four.*{batches_folder}$"):
+        open_track(batches_folder / BATCH[1])
+    shutil.rmtree(batches_folder / BATCH[1])
+    with pytest.raises(DataError, match="batch 1 .*is missing, or has no train.csv"):
+        open_track(batches_folder)
+
+
+def test_batches_moved_into_one_train_folder(batches_folder):
+    (batches_folder / "train").mkdir()
+    for patient in batches_folder.glob("*train*/**/patient*"):
+        patient.rename(batches_folder / "train" / patient.name)
+    table = open_track(batches_folder).table
+    assert all((batches_folder / path).is_file() for path in table["path"])
+
+
 def test_unknown_split(chexpert_folder):
     with pytest.raises(DataError, match="validation"):
         open_track(chexpert_folder).split("validation")
@@ -175,9 +345,10 @@ def test_nih_official_lists_are_followed(nih_folder):
     assert (table["split"] == "valid").any()
 
 
-def test_nih_images_in_numbered_folders(nih_folder):
-    parts = nih_folder / "images_001" / "images"
-    parts.parent.mkdir()
+@pytest.mark.parametrize("place", ["images_001/images", "images_001"])
+def test_nih_images_in_numbered_folders(nih_folder, place):
+    parts = nih_folder / place
+    parts.parent.mkdir(exist_ok=True)
     (nih_folder / "images").rename(parts)
     table = open_track(nih_folder).table
     assert all((nih_folder / path).is_file() for path in table["path"])
@@ -204,6 +375,122 @@ def test_nih_path_leaving_the_folder(nih_folder):
         open_track(nih_folder)
 
 
+# --- What a folder holds -------------------------------------------------------------------
+
+
+def test_a_complete_folder_has_no_problems(chexpert_folder):
+    report = check_folder(chexpert_folder)
+    text = str(report)
+    assert report.problems == ()
+    assert report.lines[0] == f"{chexpert_folder}: CheXpert"
+    assert "'visualchexbert' (train_visualCheXbert.csv); also here: 'report'" in text
+    assert "train       16 images of 8 patients: 16 frontal" in text
+    assert "32 of 32 are here; 32 opened, 0 of them unreadable" in text
+    assert text.endswith("Everything needed is here.")
+    edema = open_track(chexpert_folder).split("train")["Edema"].sum()
+    assert any(line.split()[:2] == ["Edema", f"{edema:.0f}"] for line in report.lines)
+
+
+def test_uncertain_labels_are_not_counted_as_positive(chexpert_folder):
+    table = pd.read_csv(chexpert_folder / "train.csv")
+    table["Edema"] = [-1.0] * 5 + [1.0] * 3 + [0.0] * 8
+    table.to_csv(chexpert_folder / "train.csv", index=False)
+    lines = check_folder(chexpert_folder, labels="report").lines
+    assert next(line for line in lines if "Edema" in line).split() == [
+        "Edema", "3", "18.8%,", "5", "unknown"]  # fmt: skip
+
+
+def test_a_sample_or_all_of_the_images_are_opened(chexpert_folder):
+    for path in chexpert_folder.glob("train/patient0000[123]/*/*.jpg"):
+        path.write_bytes(b"no image")
+    gone = chexpert_folder / "test/patient00013/study2/view1_frontal.jpg"
+    gone.unlink()
+    report = check_folder(chexpert_folder, images=None)
+    assert "31 of 32 are here; 31 opened, 6 of them unreadable" in str(report)
+    assert f"1 of 32 images are missing, the first of them {gone}" in report.problems[0]
+    assert "6 images cannot be read" in report.problems[1]
+    assert "truncated" in report.problems[1]
+    assert "; 6 opened, " in str(check_folder(chexpert_folder, images=2))
+
+
+def test_no_test_set_is_said_and_no_problem(chexpert_folder):
+    (chexpert_folder / "test.csv").unlink()
+    report = check_folder(chexpert_folder)
+    assert report.problems == ()
+    assert "no test.csv or test_labels.csv" in str(report)
+
+
+def test_a_split_without_frontal_views_is_a_problem(chexpert_folder):
+    for path in chexpert_folder.glob("valid/*/*/view1_frontal.jpg"):
+        path.rename(path.with_name("view1_lateral.jpg"))
+    table = (chexpert_folder / "valid.csv").read_text()
+    (chexpert_folder / "valid.csv").write_text(table.replace("_frontal", "_lateral"))
+    report = check_folder(chexpert_folder)
+    assert "8 lateral" in str(report)
+    assert report.problems == ("no frontal image in the split 'valid': nothing to choose a model "
+                               "on.",)  # fmt: skip
+
+
+def test_batches_are_listed_with_what_is_missing(batches_folder):
+    assert check_folder(batches_folder).problems == ()
+    assert f"{BATCH[3]}: 3 patients, 6 images" in str(check_folder(batches_folder))
+    shutil.rmtree(batches_folder / BATCH[3])
+    report = check_folder(batches_folder)
+    assert any(line.endswith(f"{BATCH[3]}: missing") for line in report.lines)
+    assert "6 of 16 train images lie in no batch" in report.problems[0]
+    shutil.rmtree(batches_folder / BATCH[1])
+    assert f"{BATCH[1]}: missing" in str(check_folder(batches_folder))
+
+
+def test_nih_folders_lists_and_boxes_are_named(nih_folder):
+    text = str(check_folder(nih_folder))
+    assert text.endswith("Everything needed is here.")
+    for part in ("folders     images\n", "by patient (no test_list.txt)", "BBox_List_2017.csv"):
+        assert part in text
+    parts = nih_folder / "images_002"
+    (nih_folder / "images").rename(parts)
+    next(parts.iterdir()).unlink()
+    (nih_folder / "BBox_List_2017.csv").unlink()
+    report = check_folder(nih_folder)
+    assert "images_002; not here: images_001, images_003" in str(report)
+    assert "none (no BBox_List_2017.csv)" in str(report)
+    assert "1 of 60 images are missing" in report.problems[0]
+
+
+def test_a_phantom_of_another_version_is_a_problem(chexpert_folder):
+    record = chexpert_folder / "cohort.json"
+    record.write_text('{"generator": "%s"}' % data.cohort.generator_version())  # noqa: UP031
+    assert check_folder(chexpert_folder).problems == ()
+    for content in ('{"generator": "0123"}', "{}", "no json"):
+        record.write_text(content)
+        (problem,) = check_folder(chexpert_folder).problems
+        assert "make data" in problem
+
+
+def test_checking_writes_no_phantom(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "DEFAULT_FOLDER", tmp_path / "phantom")
+    monkeypatch.delenv("CXR_DATA", raising=False)
+    assert "no such folder" in check_folder().problems[0]
+    assert not (tmp_path / "phantom").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "Path\n", "\xff\xfe"])
+def test_a_wrong_folder_is_a_problem_and_no_traceback(tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / "train.csv").write_text(content, encoding="latin-1")
+    assert data.main([str(tmp_path), "--labels", "report"]) == 1
+    assert "1 problem:\n  1. " in capsys.readouterr().out
+
+
+def test_the_command_says_what_is_there(chexpert_folder, capsys):
+    assert data.main([str(chexpert_folder), "--all-images"]) == 0
+    assert "32 opened" in capsys.readouterr().out
+    (chexpert_folder / "train_visualCheXbert.csv").unlink()
+    assert data.main([str(chexpert_folder)]) == 1
+    assert "no labels 'visualchexbert'" in capsys.readouterr().out
+    assert data.main([str(chexpert_folder), "--labels", "report"]) == 0
+
+
 # --- Images --------------------------------------------------------------------------------
 
 
@@ -224,6 +511,28 @@ def test_sixteen_bits_and_colour_give_the_same_grey_levels(tmp_path):
     expected = load_image(tmp_path / "8.png", 32)
     assert torch.equal(load_image(tmp_path / "16.png", 32), expected)
     assert torch.equal(load_image(tmp_path / "rgba.png", 32), expected)
+
+
+@pytest.mark.parametrize("white", [255, 4095, 65535])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_white_is_white_in_images_of_8_12_and_16_bits(tmp_path, white, kind):
+    levels = np.array([[0, white // 3], [white * 2 // 3, white]], dtype=kind)
+    Image.fromarray(levels).save(tmp_path / "deep.tif")
+    assert load_image(tmp_path / "deep.tif", 2).flatten().tolist() == [0, 85, 170, 255]
+
+
+def test_a_black_image_of_sixteen_bits_is_black(tmp_path):
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint16)).save(tmp_path / "black.png")
+    assert (load_image(tmp_path / "black.png", 4) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.array([[0.0, 1.0]], np.float32), np.array([[0, 65536], [-1, 0]], np.int32)]
+)
+def test_grey_levels_without_a_known_white_are_refused(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "deep.tif")
+    with pytest.raises(DataError, match=r"deep\.tif: grey levels from .* to .*save it as PNG"):
+        load_image(tmp_path / "deep.tif", 8)
 
 
 def test_missing_image_is_named_before_training(chexpert_folder):

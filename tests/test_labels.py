@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -163,6 +165,16 @@ def test_nih_unknown_finding_names_line(nih_folder):
     path.write_text(path.read_text().replace("Hernia", "Herniation", 1))
     with pytest.raises(LabelError, match=r"Data_Entry_2017_v2020\.csv, line \d+.*'Herniation'"):
         read_nih(path)
+
+
+@pytest.mark.parametrize(
+    ("odd", "named"),
+    [("", "no finding is named"), ("|", "no finding is named"),
+     ("No Finding|Effusion", "'No Finding|Effusion' names 'No Finding' and another")],
+)  # fmt: skip
+def test_nih_findings_that_say_nothing_or_contradict_themselves(odd, named):
+    with pytest.raises(LabelError, match=f"entries.csv, line 3: {re.escape(named)}"):
+        nih_targets(pd.Series(["No Finding", odd, "Hernia"]), source="entries.csv")
 
 
 def test_nih_header_with_commas_in_names_is_read_right(nih_folder):
