@@ -1,6 +1,31 @@
-"""``python -m cxrlib fit --config configs/workshop.yaml``: see ``cxrlib.configs``."""
+"""The package's commands.
 
-from cxrlib.configs import main
+python -m cxrlib check FOLDER                          what a data folder holds and lacks
+python -m cxrlib fit --config configs/workshop.yaml    train; --help lists every field
+python -m cxrlib evaluate predictions.csv              AUROC and more of a table of predictions
+"""
+
+import sys
+
+
+def main(arguments):
+    """Run the command that the first argument names."""
+    name, *rest = arguments or ["--help"]
+    if name == "check":
+        from cxrlib import check
+
+        return check.main(rest)
+    if name == "evaluate":
+        from cxrlib import evaluation
+
+        return evaluation.main(rest)
+    if name == "fit":
+        from cxrlib import configs
+
+        return configs.main([name, *rest])
+    print(__doc__)
+    return 0 if name in ("-h", "--help") else f"unknown command {name!r}: see above."
+
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

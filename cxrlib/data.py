@@ -11,15 +11,12 @@ chexpert    ``train.csv``, there or in batch 1  its own: train, valid, test wher
 nih         ``Data_Entry_2017_v2020.csv``       the official lists where present; by patient
 ==========  ==================================  ============================================
 
-``python -m cxrlib.data FOLDER`` says what is in a folder, what is missing and what will be used.
+``cxrlib.check`` says what is in a folder, what is missing and what will be used.
 """
 
-import argparse
 import copy
-import json
 import os
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -134,7 +131,7 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
     folder = Path(folder).expanduser() if folder is not None else data_folder()
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)
-    name = _track_name(folder)
+    name = track_name(folder)
     if name == "nih":
         table = _read_nih_table(folder)
     else:
@@ -180,14 +177,14 @@ def require_disjoint_patients(table):
         )
 
 
-def _track_name(folder):
+def track_name(folder):
     """Which track a folder is; ``DataError`` if it is none, with the folder that was meant."""
     if (folder / NIH_TABLE).is_file():
         return "nih"
     whole = (folder / "train.csv").is_file() and (folder / "train").is_dir()
     if folder.name in BATCHES and not whole:
         raise DataError(f"{folder}: one batch of four. Give the folder it lies in: {folder.parent}")
-    if _table_path(folder, "train.csv").is_file():
+    if table_path(folder, "train.csv").is_file():
         return "phantom" if (folder / cohort.RECORD).is_file() else "chexpert"
     if any((folder / batch).is_dir() for batch in BATCHES):
         raise DataError(
@@ -207,7 +204,7 @@ def _track_name(folder):
 # --- CheXpert's layout (also the phantom's) ------------------------------------------------------
 
 
-def _table_path(folder, name):
+def table_path(folder, name):
     """Where a table lies: in the folder, or in batch 1 of the full download."""
     first = folder / next(iter(BATCHES))
     places = [folder / name, first / name, *first.glob(f"CheXpert*/{name}")]
@@ -217,12 +214,12 @@ def _table_path(folder, name):
 def label_sources(folder):
     """Those of ``LABEL_SOURCES`` whose file is there."""
     files = LABEL_SOURCES.items()
-    return [source for source, name in files if _table_path(Path(folder), name).is_file()]
+    return [source for source, name in files if table_path(Path(folder), name).is_file()]
 
 
-def _test_table(folder):
+def test_table(folder):
     """The name of the table of test images, or None."""
-    return next((name for name in TEST_TABLES if _table_path(folder, name).is_file()), None)
+    return next((name for name in TEST_TABLES if table_path(folder, name).is_file()), None)
 
 
 def _read_chexpert_table(folder, labels, uncertain):
@@ -234,7 +231,7 @@ def _read_chexpert_table(folder, labels, uncertain):
             "data/README.md tells where it comes from. Labels that are there, for "
             f"open_track(labels=...): {', '.join(label_sources(folder))}."
         )
-    tables = {"train": LABEL_SOURCES[labels], "valid": "valid.csv", "test": _test_table(folder)}
+    tables = {"train": LABEL_SOURCES[labels], "valid": "valid.csv", "test": test_table(folder)}
     return pd.concat(
         [
             _read_chexpert_split(folder, split, name, uncertain)
@@ -246,7 +243,7 @@ def _read_chexpert_table(folder, labels, uncertain):
 
 
 def _read_chexpert_split(folder, split, name, uncertain):
-    path = _table_path(folder, name)
+    path = table_path(folder, name)
     raw = read_chexpert(path)
     table = _parse_chexpert_paths(raw["Path"], path)
     other = (table["split"] != split).to_numpy()
@@ -262,7 +259,7 @@ def _read_chexpert_split(folder, split, name, uncertain):
     # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
     # demographics of the training images stand in train.csv.
     if "Sex" not in raw and split == "train" and name != "train.csv":
-        about = _demographics(_table_path(folder, "train.csv"))
+        about = _demographics(table_path(folder, "train.csv"))
         raw = raw.assign(**{name: table["path"].map(about[name]) for name in about})
     table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
     table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
@@ -311,7 +308,7 @@ def _parse_chexpert_paths(paths, source):
     return found
 
 
-def _patients_in(folder, batch):
+def patients_in(folder, batch):
     """Name of each patient folder in a batch → its path, directly in it or in train/ or valid/.
 
     Some programs unzip into one more folder, ``CheXpert-v1.0`` or one named as the batch.
@@ -328,7 +325,7 @@ def _patients_in(folder, batch):
 
 def _paths_in_batches(folder, table, split):
     """The paths of a split's images in the batch folders; each batch is listed once."""
-    found = {batch: _patients_in(folder, batch) for batch, of in BATCHES.items() if of == split}
+    found = {batch: patients_in(folder, batch) for batch, of in BATCHES.items() if of == split}
     if not found:  # the test images are in none of the batches
         return table["path"]
     homes = {patient: home for batch in found.values() for patient, home in batch.items()}
@@ -682,204 +679,3 @@ class ChestData(pl.LightningDataModule):
 
     def test_dataloader(self):
         return self._loader("test")
-
-
-# --- What a folder holds, before anything is trained on it ---------------------------------------
-
-
-@dataclass(frozen=True)
-class FolderReport:
-    """What ``check_folder`` found: ``lines`` to read, and ``problems``, none where all is well."""
-
-    lines: tuple
-    problems: tuple
-
-    def __str__(self):
-        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}:"
-        wrong = [count, *(f"  {n}. {text}" for n, text in enumerate(self.problems, start=1))]
-        end = wrong if self.problems else ["Everything needed is here."]
-        return "\n".join([*self.lines, "", *end])
-
-
-def check_folder(folder=None, labels="visualchexbert", images=200):
-    """Say what a data folder holds, what is missing and what will be used. Nothing is written.
-
-    Every image of the tables, of both views, must be there; some of them are opened too.
-
-    Parameters
-    ----------
-    folder, labels : as for ``open_track``, but no phantom is made.
-    images : how many of each split to open; None opens all.
-
-    Returns
-    -------
-    FolderReport; ``print`` shows it. A folder that cannot be used is a problem in it, no error.
-    """
-    folder = Path(folder).expanduser() if folder is not None else data_folder()
-    head, tables, batches, details, problems = str(folder), [], [], [], []
-    try:
-        batches = _batch_lines(folder)
-        name = _track_name(folder)
-        head += f": {TRACK_TITLES[name]}"
-        tables = _nih_lines(folder) if name == "nih" else _table_lines(folder, labels)
-        problems += _phantom_problems(folder) if name == "phantom" else []
-        if not (problems and folder == DEFAULT_FOLDER):  # open_track refuses that one
-            track = open_track(folder, labels, uncertain="U-Ignore", views=("frontal", "lateral"))
-            batches = _batch_lines(folder, track.table)
-            about, wrong = _check_images(track, images)
-            details = [*_split_lines(track.table), about, *_positive_lines(track.split("train"))]
-            problems += _split_problems(track.table) + wrong
-    except (OSError, ValueError) as error:  # DataError and LabelError are ValueErrors
-        problems.append(str(error))
-    return FolderReport((head, *tables, *batches, *details), tuple(problems))
-
-
-def _line(name, text):
-    return f"  {name:<12}{text}"
-
-
-def _table_lines(folder, labels):
-    names = dict.fromkeys([*LABEL_SOURCES.values(), "valid.csv", *TEST_TABLES])
-    there = [name for name in names if _table_path(folder, name).is_file()]
-    others = ", ".join(repr(source) for source in label_sources(folder) if source != labels)
-    test = _test_table(folder) or (
-        f"no {' or '.join(TEST_TABLES)}: a model can be trained, but not be tested on this track"
-    )
-    return [
-        _line("tables", ", ".join(there)),
-        _line("labels", f"{labels!r} ({LABEL_SOURCES.get(labels)}); also here: {others or 'none'}"),
-        _line("test", test),
-    ]
-
-
-def _batch_lines(folder, table=None):
-    """One line for each batch of the full CheXpert, if there is any."""
-    if not any((folder / batch).is_dir() for batch in BATCHES):
-        return []
-    lines = []
-    for batch in BATCHES:
-        text = "missing"
-        if (folder / batch).is_dir():
-            text = f"{len(_patients_in(folder, batch)):,} patients"
-            if table is not None:
-                text += f", {table['path'].str.startswith(f'{batch}/').sum():,} images"
-        lines.append(_line("batch", f"{batch}: {text}"))
-    return lines
-
-
-def _nih_lines(folder):
-    numbered = [f"images_{number:03d}" for number in range(1, 13)]
-    there = [name for name in numbered if (folder / name).is_dir()]
-    missing = [name for name in numbered if name not in there]
-    places = ["images"] * (folder / "images").is_dir() + there
-    text = ", ".join(places) or "none: no images, no images_001 to images_012"
-    if there and missing:
-        text += f"; not here: {', '.join(missing)}"
-    test_list = (folder / "test_list.txt").is_file()
-    boxes = (folder / "BBox_List_2017.csv").is_file()
-    return [
-        _line("folders", text),
-        _line("split", "test_list.txt" if test_list else "by patient (no test_list.txt)"),
-        _line("boxes", "BBox_List_2017.csv" if boxes else "none (no BBox_List_2017.csv)"),
-    ]
-
-
-def _phantom_problems(folder):
-    try:
-        generator = json.loads((folder / cohort.RECORD).read_text(encoding="utf-8"))["generator"]
-    except (ValueError, KeyError, TypeError):
-        generator = "unknown"
-    if generator == cohort.generator_version():
-        return []
-    return [
-        f"{folder}: drawn by version {generator} of the phantom, this is version "
-        f"{cohort.generator_version()}. Delete the folder and write it again (`make data` for the "
-        "one in data/phantom)."
-    ]
-
-
-def _split_lines(table):
-    lines = []
-    for split in SPLITS:
-        rows = table[table["split"] == split]
-        views = ", ".join(
-            f"{count:,} {view}" for view, count in rows["view"].value_counts().items()
-        )
-        text = f"{len(rows):,} images of {rows['patient'].nunique():,} patients: {views}"
-        lines += [_line(split, text)] if len(rows) else []
-    return lines
-
-
-def _split_problems(table):
-    frontal = set(table.loc[table["view"] == "frontal", "split"])
-    return [
-        f"no frontal image in the split {split!r}: nothing to {verb} on."
-        for split, verb in (("train", "train"), ("valid", "choose a model"))
-        if split not in frontal
-    ]
-
-
-def _check_images(track, images):
-    """A line on the image files of a track, and what is wrong with them."""
-    files = track.folder.as_posix() + "/" + track.table["path"]
-    there = np.array([os.path.isfile(path) for path in files])
-    chosen = files[there].sample(frac=1, random_state=0)
-    if images is not None:
-        chosen = chosen.groupby(track.table["split"]).head(images)
-    bar = tqdm(total=len(chosen), desc="opening images", unit="image", leave=False,
-               disable=len(chosen) <= 500)  # fmt: skip
-    complaints = []
-    with bar, ThreadPoolExecutor(4) as pool:
-        for complaint in pool.map(_complaint, chosen):
-            complaints += [complaint] if complaint else []
-            bar.update()
-    problems = []
-    if not there.all():
-        gone = (~there).sum()
-        problems.append(
-            f"{gone:,} of {len(files):,} images are missing, the first of them "
-            f"{files[~there].iloc[0]}. Get the rest of the download, or take them out of the "
-            "tables."
-        )
-    if complaints:
-        problems.append(f"{len(complaints):,} images cannot be read. The first: {complaints[0]}")
-    text = f"{there.sum():,} of {len(files):,} are here; {len(chosen):,} opened, "
-    return _line("images", text + f"{len(complaints):,} of them unreadable"), problems
-
-
-def _complaint(path):
-    """What ``load_image`` says against an image, or None."""
-    try:
-        load_image(path, 16)
-    except DataError as error:
-        return str(error)
-
-
-def _positive_lines(train):
-    lines = [_line("positive", f"of {len(train):,} training images (unknown: -1, or not labelled)")]
-    for name in OBSERVATIONS:
-        positive, unknown = (train[name] == 1).sum(), train[name].isna().sum()
-        share = f"{positive:>9,} {positive / max(1, len(train)):>6.1%}"
-        lines.append(f"    {name:<28}{share}" + (f", {unknown:,} unknown" if unknown else ""))
-    return lines
-
-
-def main(arguments=None):
-    """``python -m cxrlib.data [FOLDER]``: print what a folder holds; 1 if something is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cxrlib.data",
-        description="Say what a data folder holds, what is missing and what will be used.",
-    )
-    parser.add_argument("folder", nargs="?", help="default: CXR_DATA, or else the phantom's")
-    parser.add_argument("--labels", choices=LABEL_SOURCES, default="visualchexbert",
-                        help="of the training images, for CheXpert and the phantom")  # fmt: skip
-    parser.add_argument("--all-images", action="store_true",
-                        help="open every image, not 200 of each split")  # fmt: skip
-    options = parser.parse_args(arguments)
-    report = check_folder(options.folder, options.labels, None if options.all_images else 200)
-    print(report)
-    return 1 if report.problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

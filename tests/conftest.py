@@ -1,10 +1,13 @@
 """Small tables and folders that several test files share."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from cxrlib.data import BATCHES
 from cxrlib.labels import OBSERVATIONS
 
 CHEXPERT_HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *OBSERVATIONS)
@@ -42,6 +45,32 @@ def chexpert_folder(tmp_path):
     folder = tmp_path / "CheXpert-v1.0-small"
     folder.mkdir()
     write_chexpert(folder)
+    return folder
+
+
+BATCH = dict(enumerate(BATCHES, start=1))
+
+
+@pytest.fixture
+def batches_folder(chexpert_folder):
+    """The same images in the four folders that the full download unzips to."""
+    folder = chexpert_folder.with_name("chexpert")
+    first = folder / BATCH[1]
+    shutil.copytree(chexpert_folder / "valid", first / "valid")
+    shutil.copytree(chexpert_folder / "test", folder / "test")
+    for number, patients in {2: (1, 2), 3: (3, 4, 5), 4: (6, 7, 8)}.items():
+        place = folder / BATCH[number] / ("train" if number == 4 else "")
+        for patient in patients:
+            name = f"patient{patient:05d}"
+            shutil.copytree(chexpert_folder / "train" / name, place / name)
+    for name in ("train", "valid", "test", "train_visualCheXbert"):
+        table = pd.read_csv(chexpert_folder / f"{name}.csv")
+        table["Path"] = table["Path"].str.replace("CheXpert-v1.0-small/", "CheXpert-v1.0/")
+        if name == "test":
+            table = table[["Path", *OBSERVATIONS]]
+            table["Path"] = table["Path"].str.removeprefix("CheXpert-v1.0/")
+            name = "test_labels"
+        table.to_csv((folder if "_" in name else first) / f"{name}.csv", index=False)
     return folder
 
 
