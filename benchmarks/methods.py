@@ -5,21 +5,39 @@
 Every run is a training with one of the three configs ``configs/methods-*.yaml``; the methods differ
 in ``settings.method`` and ``settings.penalties`` alone, and all methods share their seeds: the same
 first weights, the same order of images. Runs are kept below runs/methods/, so an interrupted
-experiment goes on where it was. Its tables go to results/.
+experiment goes on where it was.
+
+Every run is measured on the test patients, with ``evaluation.measures``. An interval is a bootstrap
+of seeds and patients at once: each of 400 resamples draws patients, the same for all runs, and one
+seed fewer than there are (with all of them drawn, so few seeds would seem to vary too little). A
+difference to flat is taken seed by seed and patient by patient. Three files go to results/:
+
+    methods.csv         a row per condition, method and measure: mean, interval, difference
+    methods_runs.csv    a row per run
+    methods.json        what the figures were made of and with
 """
 
 import argparse
 import contextlib
+import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
+from common import RESULTS, write_json
 from tqdm import tqdm
 
 from cxrlib import training
+from cxrlib.cohort import RECORD
 from cxrlib.configs import read_config
+from cxrlib.evaluation import measures, patient_weights, read_predictions
+from cxrlib.hierarchy import paper_hierarchy
 
 CONDITIONS = ("clean", "report", "tenth")
 METHODS = {
@@ -92,12 +110,123 @@ def _quietly(task):
         return task.train()
 
 
+# --- Measuring ------------------------------------------------------------------------------------
+
+RESAMPLES = 400
+
+
+def measure(folder, hierarchy, resamples=RESAMPLES):
+    """The measures of one run on its test images: DataFrame [1 + resamples, measures].
+
+    Row 0 is measured on the images as they are, the others on resamples of the patients: the same
+    ones for every run.
+    """
+    table = read_predictions(folder / "predictions.csv")
+    test = (table.about["split"] == "test").to_numpy()
+    patients = table.about.loc[test, "patient"]
+    drawn = patient_weights(test.sum(), patients, resamples, seed=0)
+    weights = np.concatenate([np.ones((1, test.sum())), drawn])
+    truth, scores = (t[test].reset_index(drop=True) for t in (table.truth, table.scores))
+    return measures(truth, scores, hierarchy, weights)
+
+
+def summarise(measured, level=0.95, seed=0):
+    """Means, intervals and paired differences to flat.
+
+    Parameters
+    ----------
+    measured : {Task: DataFrame of ``measure``}; every method with the same seeds as flat.
+
+    Returns
+    -------
+    DataFrame with a row per condition, method and measure: ``mean``, ``low``, ``high``, and
+    ``difference`` (method − flat), ``difference_low``, ``difference_high``.
+    """
+    rows, ends = [], ((1 - level) / 2, (1 + level) / 2)
+    for condition in dict.fromkeys(task.condition for task in measured):
+        runs = _stacked(measured, condition)
+        names = next(iter(measured.values())).columns
+        for method, values in runs.items():
+            both = {"": values, "difference": values - runs["flat"]}
+            figures = {}
+            for prefix, array in both.items():
+                drawn = _resampled(array, seed)
+                low, high = np.nanquantile(drawn, ends, axis=0)
+                figures[prefix or "mean"] = array[:, 0].mean(axis=0)
+                figures[f"{prefix}_low".strip("_")] = low
+                figures[f"{prefix}_high".strip("_")] = high
+            table = pd.DataFrame(figures, index=names).rename_axis("measure").reset_index()
+            rows.append(table.assign(condition=condition, method=method))
+    return pd.concat(rows).set_index(["condition", "method", "measure"])
+
+
+def _stacked(measured, condition):
+    """method → array [seeds, 1 + resamples, measures], seeds in order."""
+    chosen = sorted((t for t in measured if t.condition == condition), key=lambda t: t.seed)
+    methods = dict.fromkeys(task.method for task in chosen)
+    seeds = {m: [task.seed for task in chosen if task.method == m] for m in methods}
+    if len(set(map(tuple, seeds.values()))) > 1:
+        raise ValueError(f"{condition}: not every method has the same seeds: {seeds}")
+    return {m: np.stack([measured[t].to_numpy() for t in chosen if t.method == m]) for m in methods}
+
+
+def _resampled(values, seed):
+    """Means [resamples, measures] over drawn seeds; resample r has its own patients and seeds."""
+    seeds, resamples = len(values), values.shape[1] - 1
+    if seeds == 1:
+        return values[0, 1:]
+    draws = np.random.default_rng(seed).integers(seeds, size=(resamples, seeds - 1))
+    return np.stack([values[draw, 1 + r].mean(axis=0) for r, draw in enumerate(draws)])
+
+
+def write_results(folders, results):
+    """Measure all runs and write the three files."""
+    hierarchy = paper_hierarchy()
+    bar = tqdm(folders.items(), desc="measuring", unit="run")
+    measured = {task: measure(folder, hierarchy) for task, folder in bar}
+    records = [json.loads((folder / "run.json").read_text()) for folder in folders.values()]
+    runs = pd.DataFrame(
+        [
+            asdict(task) | table.iloc[0].to_dict() | {"seconds": record["seconds"]}
+            for (task, table), record in zip(measured.items(), records, strict=True)
+        ]
+    )
+    results.mkdir(parents=True, exist_ok=True)
+    summarise(measured).round(5).to_csv(results / "methods.csv")
+    runs.round(5).to_csv(results / "methods_runs.csv", index=False)
+    opened = {c: read_config(f"methods-{c}") for c in dict.fromkeys(t.condition for t in folders)}
+    cohort = next(iter(opened.values())).open()[0].folder / RECORD
+    drawn = json.loads(Path(cohort).read_text(encoding="utf-8"))
+    write_json(
+        results / "methods.json",
+        {
+            "seeds": sorted({task.seed for task in folders}),
+            "resamples": RESAMPLES,
+            "level": 0.95,
+            "methods": METHODS,
+            "conditions": {
+                name: {"data": config.data, "settings": asdict(config.settings)}
+                for name, config in opened.items()
+            },
+            "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
+            "versions": {
+                "cxrlib": metadata.version("cxrlib"),
+                **records[0]["versions"],
+            },
+        },
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the tables go")
     options = parser.parse_args()
-    train_all(grid(seeds=options.seeds), options.jobs)
+    folders = train_all(grid(seeds=options.seeds), options.jobs)
+    write_results(folders, options.results)
+    table = pd.read_csv(options.results / "methods.csv")
+    print(table[table["measure"] == "macro_auroc_observations"].round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,18 @@ Truth and scores are tables with one row per image and one column per label. Tru
 (not known: that image does not count for that label).
 """
 
+import argparse
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
+from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrlib.labels import OBSERVATIONS
+from cxrlib.labels import OBSERVATIONS, line_of, read_csv
 
 
 class EvaluationError(ValueError):
@@ -167,10 +171,17 @@ def bootstrap_auroc(truth, scores, groups=None, resamples=1000, seed=0):
     -------
     DataFrame [resamples, L]; NaN where a resample has one class only.
     """
-    weights = _patient_weights(len(truth), groups, resamples, seed)
+    weights = patient_weights(len(truth), groups, resamples, seed)
+    blocks = np.split(weights, range(BLOCK, resamples, BLOCK))  # for the sake of memory
     return pd.DataFrame(
-        {label: _weighted_auroc(truth[label], scores[label], weights) for label in truth.columns}
+        {
+            label: np.concatenate([_weighted_auroc(truth[label], scores[label], b) for b in blocks])
+            for label in truth.columns
+        }
     )
+
+
+BLOCK = 100
 
 
 def evaluate_models(truth, scores, groups=None, resamples=1000, level=0.95, seed=0, mean_of=None):
@@ -221,8 +232,8 @@ def mean_interval(values, level=0.95):
     return mean, mean - float(half), mean + float(half)
 
 
-def _patient_weights(rows, groups, resamples, seed):
-    """How often each image is in each resample: float [resamples, N]."""
+def patient_weights(rows, groups, resamples, seed):
+    """How often each of ``rows`` images is in each resample of the patients: [resamples, N]."""
     if groups is None:
         groups = np.arange(rows)
     if len(groups) != rows:
@@ -265,17 +276,11 @@ def calibration(truth, scores, bins=10):
     Series [L] in [0, 1]; NaN for a label with no known image.
     """
     _check(truth, scores)
-    return pd.Series({label: _ece(truth[label], scores[label], bins) for label in truth.columns})
-
-
-def _ece(truth, scores, bins):
-    known = truth.notna()
-    y, s = truth[known].to_numpy(dtype=float), scores[known.to_numpy()].to_numpy(dtype=float)
-    if not len(y):
-        return np.nan
-    number = np.minimum((s * bins).astype(int), bins - 1)
-    gap = np.bincount(number, weights=y - s, minlength=bins)
-    return float(np.abs(gap).sum() / len(y))
+    _check_probabilities(scores)
+    once = np.ones((1, len(truth)))
+    return pd.Series(
+        {label: float(_weighted_ece(truth[label], scores[label], once, bins)[0]) for label in truth}
+    )
 
 
 def reliability(truth, scores, bins=10):
@@ -286,6 +291,7 @@ def reliability(truth, scores, bins=10):
     DataFrame with a row per bin that holds images: ``score`` (their mean), ``positive`` (the share
     that is positive), ``images``.
     """
+    _check_probabilities(scores.to_frame(scores.name or "score"))
     known = truth.notna().to_numpy()
     y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
     table = pd.DataFrame({"score": s, "positive": y, "images": 1})
@@ -317,3 +323,402 @@ def at_threshold(truth, scores, threshold=0.5):
             },
             index=truth.columns,
         )
+
+
+def compare(truth, ours, others, groups=None, resamples=1000, level=0.95, seed=0):
+    """Two models on the same patients: a paired bootstrap of their difference.
+
+    What makes some patients easy or hard helps or harms both models, so the difference is known
+    better than either AUROC. Every resample of the patients is scored by both.
+
+    Parameters
+    ----------
+    truth, ours, others : DataFrames [N, L].
+    groups, resamples, level, seed : as in ``evaluate``.
+
+    Returns
+    -------
+    DataFrame with a row per label and for ``macro_auroc``, ``weighted_auroc`` and
+    ``macro_auroc_observations``; columns ``ours``, ``others``, ``difference`` (ours − others) and
+    its interval, ``low`` and ``high``.
+    """
+    results = [evaluate(truth, scores, groups, resamples, level, seed) for scores in (ours, others)]
+    means = ["macro_auroc", "weighted_auroc", "macro_auroc_observations"]
+    points, draws = [], []
+    for result in results:
+        points.append(pd.concat([result.per_label["auroc"], result.summary[means]]))
+        drawn = result.resamples
+        draws.append(drawn.join(_bootstrapped_means(drawn, result.per_label)))
+    table = pd.DataFrame({"ours": points[0], "others": points[1]})
+    tail = (1 - level) / 2
+    ends = (draws[0] - draws[1]).quantile([tail, 1 - tail]).T.set_axis(["low", "high"], axis=1)
+    return table.assign(difference=points[0] - points[1]).join(ends)
+
+
+def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0, minimum=20):
+    """Macro AUROC in every subgroup of the images, over the same labels in all of them.
+
+    A mean over other labels is another measure. Only observations count that have at least
+    ``minimum`` positives and negatives in every subgroup.
+
+    Parameters
+    ----------
+    truth, scores : DataFrames [N, L].
+    by : Series [N], for instance sex, view or a band of age; rows with NaN are left out.
+    groups : Series [N] of patients.
+
+    Returns
+    -------
+    DataFrame with a row per value of ``by``: ``images``, ``patients``,
+    ``macro_auroc_observations``, ``low``, ``high``. ``.attrs["labels"]``: the labels in the mean.
+    """
+    _check(truth, scores)
+    by = pd.Series(np.asarray(by), index=truth.index)
+    groups = pd.Series(np.arange(len(truth)) if groups is None else np.asarray(groups), truth.index)
+    values = sorted(by.dropna().unique())
+    fewest = pd.concat([_fewest(truth[by == value]) for value in values], axis=1).min(axis=1)
+    labels = [n for n in OBSERVATIONS if n in truth and fewest[n] >= minimum]
+    if not labels:
+        raise EvaluationError(
+            f"no observation has {minimum} positives and negatives in every subgroup of "
+            f"{', '.join(map(str, values))}: lower minimum, or join small subgroups."
+        )
+    rows = {}
+    for value in values:
+        rows_in = by == value
+        result = evaluate(
+            truth.loc[rows_in, labels], scores.loc[rows_in, labels], groups[rows_in],
+            resamples, level, seed,
+        )  # fmt: skip
+        rows[value] = {
+            "images": int(rows_in.sum()),
+            "patients": groups[rows_in].nunique(),
+            "macro_auroc_observations": result.summary["macro_auroc_observations"],
+            **result.intervals.loc["macro_auroc_observations"],
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.attrs["labels"] = labels
+    return table.astype({"images": int, "patients": int})
+
+
+def _fewest(truth):
+    """The smaller class of every label [L]."""
+    return pd.concat([(truth == 0).sum(), (truth == 1).sum()], axis=1).min(axis=1)
+
+
+# --- Temperature scaling --------------------------------------------------------------------------
+
+
+def fit_temperatures(truth, scores):
+    """One temperature per label that makes its probabilities fit best.
+
+    A logit is divided by the temperature: above 1, the model was too sure. Fit on the validation
+    images, use on the test images. The order of scores, and with it the AUROC, stays.
+
+    Parameters
+    ----------
+    truth, scores : DataFrames [N, L] of 0/1/NaN and of probabilities.
+
+    Returns
+    -------
+    Series [L], 0.05 … 20, the minimum of the binary cross-entropy; 1 for a label with one class.
+
+    References
+    ----------
+    Guo et al. 2017, "On calibration of modern neural networks".
+    """
+    _check(truth, scores)
+    _check_probabilities(scores)
+    return pd.Series({name: _temperature(truth[name], scores[name]) for name in truth})
+
+
+def _temperature(truth, scores):
+    known = truth.notna().to_numpy()
+    y, z = truth.to_numpy(dtype=float)[known], _logits(scores.to_numpy(dtype=float)[known])
+    if len(set(y)) < 2:
+        return 1.0
+
+    def cross_entropy(log_temperature):
+        scaled = z / np.exp(log_temperature)
+        return (np.logaddexp(0, scaled) - y * scaled).mean()
+
+    bounds = (np.log(0.05), np.log(20))
+    return float(np.exp(optimize.minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+
+
+def rescale(scores, temperatures):
+    """Scores [N, L] whose logits are divided by their label's temperature."""
+    _check_probabilities(scores)
+    missing = [name for name in scores if name not in temperatures.index]
+    if missing:
+        raise EvaluationError(f"no temperature for {missing[0]!r}: fit one for every label.")
+    divided = _logits(scores.to_numpy(dtype=float)) / temperatures[scores.columns].to_numpy()
+    return pd.DataFrame(expit(divided), index=scores.index, columns=scores.columns)
+
+
+def _logits(scores):
+    """Finite logits, also of scores that were rounded to 0 or 1."""
+    return logit(np.clip(scores, 1e-12, 1 - 1e-12))
+
+
+def _check_probabilities(scores):
+    for label in scores.columns:
+        values = scores[label].to_numpy(dtype=float)
+        odd = np.flatnonzero(~((values >= 0) & (values <= 1)))
+        if len(odd):
+            raise EvaluationError(
+                f"scores, row {odd[0]}, label {label!r}: {values[odd[0]]:g} is no probability. "
+                "Expected 0 to 1; logits need a sigmoid first."
+            )
+
+
+# --- Hierarchical precision and recall ------------------------------------------------------------
+
+
+def hierarchical_f1(truth, scores, hierarchy, threshold=0.5):
+    """Micro-averaged hierarchical precision, recall and F1.
+
+    What is said of an image (the labels above the threshold) and what is true of it are two sets of
+    labels. Each is completed by all ancestors; then what they share is counted over all images: to
+    call Edema where there is Consolidation is half right, since both are Fluid Accumulation.
+
+    Parameters
+    ----------
+    truth : DataFrame [N, L] of 0, 1, NaN. A label that is unknown on an image counts in neither
+        set there, unless a present descendant makes it present.
+    scores : DataFrame [N, L].
+
+    Returns
+    -------
+    Series ``precision``, ``recall``, ``f1``; NaN where nothing is called or present.
+
+    References
+    ----------
+    Kiritchenko et al. 2005; Silla & Freitas 2011, section 6.
+    """
+    _check(truth, scores)
+    both, called, present = _set_sizes(truth, scores, hierarchy, threshold).sum(axis=1)
+    figures = {"precision": (both, called), "recall": (both, present)}
+    figures["f1"] = (2 * both, called + present)
+    return pd.Series({name: a / b if b else np.nan for name, (a, b) in figures.items()})
+
+
+def _set_sizes(truth, scores, hierarchy, threshold=0.5):
+    """Sizes of the completed sets of every image: shared, called, present; array [3, N]."""
+    known_or_present = hierarchy.close(truth)
+    known = known_or_present[list(hierarchy.labels)].notna().to_numpy()
+    present = (known_or_present == 1).to_numpy()
+    called = hierarchy.close((scores > threshold).astype(float)).to_numpy() == 1
+    called &= known
+    return np.stack([sets.sum(axis=1) for sets in (called & present, called, present)]).astype(
+        float
+    )
+
+
+# --- Predictions on file --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A table of predictions, read: ``about`` (Path, patient and what else there is) [N, …],
+    ``truth`` and ``scores`` [N, L]."""
+
+    about: pd.DataFrame
+    truth: pd.DataFrame
+    scores: pd.DataFrame
+
+    def evaluate(self, **options):
+        """``evaluate`` with the table's own patients; ``resamples`` and so on as there."""
+        return evaluate(self.truth, self.scores, self.about.get("patient"), **options)
+
+    def split(self, name):
+        """The rows of one split, for instance "test"."""
+        if "split" not in self.about:
+            raise EvaluationError("these predictions have no column 'split'.")
+        rows = self.about["split"] == name
+        if not rows.any():
+            found = ", ".join(map(str, self.about["split"].unique()))
+            raise EvaluationError(f"no row of the split {name!r}; there are {found}.")
+        parts = (self.about, self.truth, self.scores)
+        return Predictions(*(part[rows].reset_index(drop=True) for part in parts))
+
+
+def read_predictions(path, expected=None):
+    """Read a CSV with the columns ``<label>_GT`` and ``<label>_Pred`` for every label.
+
+    The paper's authors published theirs so, and ``training`` writes its own so. Other columns are
+    kept in ``about``; without one called ``patient``, patients are read from ``Path``.
+
+    Parameters
+    ----------
+    expected : the Paths that should be there, each once, in any order; None to take what is there.
+
+    Raises
+    ------
+    EvaluationError
+        Columns without their partner, a score outside 0 … 1, truth that is not 0, 1 or blank, a
+        Path twice, or rows that are missing or too many. The message names line and label.
+    """
+    path = Path(path)
+    raw = read_csv(path)
+    labels = [name.removesuffix("_Pred") for name in raw if name.endswith("_Pred")]
+    truths = [name.removesuffix("_GT") for name in raw if name.endswith("_GT")]
+    if not labels and not truths:
+        raise EvaluationError(
+            f"{path}: no column ends in _GT or _Pred. Expected '<label>_GT' and '<label>_Pred'."
+        )
+    alone = [f"{n}_Pred" for n in labels if n not in truths]
+    alone += [f"{n}_GT" for n in truths if n not in labels]
+    if alone:
+        raise EvaluationError(f"{path}: the column {alone[0]!r} lacks its partner (_GT, _Pred).")
+    truth = pd.DataFrame({n: _numbers(raw[f"{n}_GT"], path, (0, 1), blank=True) for n in labels})
+    scores = pd.DataFrame({n: _numbers(raw[f"{n}_Pred"], path) for n in labels})
+    about = raw.drop(columns=[f"{n}_{kind}" for n in labels for kind in ("GT", "Pred")])
+    if "Path" in about:
+        _check_paths(about["Path"], expected, path)
+        if "patient" not in about:
+            about["patient"] = about["Path"].str.extract(r"(patient\d+)")[0].fillna(about["Path"])
+    elif expected is not None:
+        raise EvaluationError(f"{path}: no column 'Path' to compare with the expected images.")
+    return Predictions(about, truth, scores)
+
+
+def _numbers(column, path, choices=None, blank=False):
+    """A column of text as floats; 0 … 1, or one of ``choices``, or blank where that is allowed."""
+    values = pd.to_numeric(column, errors="coerce")
+    empty = column.isna() | (column.astype(str).str.strip() == "")
+    good = values.isin(choices) if choices else values.between(0, 1)
+    bad = np.flatnonzero(~(good | (empty if blank else False)))
+    if len(bad):
+        what = "0, 1 or blank" if choices else "a probability from 0 to 1"
+        raise EvaluationError(
+            f"{path}, line {line_of(bad[0])}, column {column.name!r}: {column.iloc[bad[0]]!r} is "
+            f"not {what}."
+        )
+    return values.astype(float)
+
+
+def _check_paths(paths, expected, source):
+    again = paths[paths.duplicated(keep=False)]
+    if len(again):
+        lines = [line_of(row) for row in np.flatnonzero(paths == again.iloc[0])]
+        raise EvaluationError(
+            f"{source}: {again.iloc[0]} is there more than once, in the lines "
+            f"{', '.join(map(str, lines))}. Keep one row for each image."
+        )
+    if expected is None:
+        return
+    expected = pd.Index(expected)
+    missing, surplus = expected.difference(paths), pd.Index(paths).difference(expected)
+    for rows, what in ((missing, "missing"), (surplus, "not expected")):
+        if len(rows):
+            raise EvaluationError(
+                f"{source}: {len(rows)} images are {what}, the first of them {rows[0]}. Predict "
+                "every image of the split, and no other."
+            )
+
+
+# --- Many measures at once ------------------------------------------------------------------------
+
+
+def measures(truth, scores, hierarchy, weights=None, bins=15):
+    """Everything by which the course compares methods, under many weightings of the images at once.
+
+    Parameters
+    ----------
+    truth, scores : DataFrames [N, L] of 0/1/NaN and of probabilities.
+    hierarchy : Hierarchy of the L labels.
+    weights : array [R, N], how often each image counts, see ``patient_weights``; by default, each
+        once (R = 1).
+    bins : of the calibration error.
+
+    Returns
+    -------
+    DataFrame [R, 8]: ``macro_auroc_observations``, ``macro_auroc``, ``weighted_auroc`` (by
+    positives), ``macro_average_precision_observations``; ``soft`` and ``hard``, the shares of
+    images with a contradiction (of any size; at 0.5); ``calibration_error``, the mean ECE of the
+    observations; and ``hierarchical_f1`` at 0.5.
+    """
+    _check(truth, scores)
+    _check_probabilities(scores)
+    weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=float)
+    seen = [label for label in OBSERVATIONS if label in truth]
+    aurocs = pd.DataFrame({n: _weighted_auroc(truth[n], scores[n], weights) for n in truth})
+    support = pd.DataFrame(weights @ (truth == 1).to_numpy(dtype=float), columns=truth.columns)
+    support = support.where(aurocs.notna(), 0.0)
+    precisions = [_weighted_average_precision(truth[n], scores[n], weights) for n in seen]
+    errors = [_weighted_ece(truth[n], scores[n], weights, bins) for n in seen]
+    both, called, present = _set_sizes(truth, scores, hierarchy) @ weights.T
+    total = weights.sum(axis=1)
+    return pd.DataFrame(
+        {
+            "macro_auroc_observations": aurocs[seen].mean(axis=1),
+            "macro_auroc": aurocs.mean(axis=1),
+            "weighted_auroc": (aurocs * support).sum(axis=1) / support.sum(axis=1),
+            "macro_average_precision_observations": _mean_of_known(precisions),
+            "soft": weights @ hierarchy.incoherent(scores) / total,
+            "hard": weights @ hierarchy.incoherent(scores, threshold=0.5) / total,
+            "calibration_error": _mean_of_known(errors),
+            "hierarchical_f1": 2 * both / (called + present),
+        }
+    )
+
+
+def _mean_of_known(columns):
+    """The mean [R] of several arrays [R], leaving out NaN."""
+    return pd.DataFrame(columns).mean().to_numpy()
+
+
+def _weighted_average_precision(truth, scores, weights):
+    """Average precision of one label under many weightings: array [R].
+
+    The precision at every score that occurs, weighted by the recall gained there.
+    """
+    known = truth.notna().to_numpy()
+    y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
+    order = np.argsort(-s, kind="stable")
+    y, s, weights = y[order], s[order], weights[:, known][:, order]
+    last = np.flatnonzero(np.diff(s, append=-np.inf))  # tied scores are one threshold
+    found = np.cumsum(weights * y, axis=1)[:, last]
+    called = np.cumsum(weights, axis=1)[:, last]
+    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+    gained = np.diff(found, axis=1, prepend=0)
+    total = found[:, -1]
+    has_both = (total > 0) & (total < called[:, -1])
+    area = (gained * precision).sum(axis=1)
+    return np.divide(area, total, out=np.full(len(weights), np.nan), where=has_both)
+
+
+def _weighted_ece(truth, scores, weights, bins):
+    """Expected calibration error of one label under many weightings: array [R]."""
+    known = truth.notna().to_numpy()
+    y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
+    number = np.minimum((s * bins).astype(int), bins - 1)
+    gaps = (y - s)[:, None] * (number[:, None] == np.arange(bins))
+    total = weights[:, known].sum(axis=1)
+    error = np.abs(weights[:, known] @ gaps).sum(axis=1)
+    return np.divide(error, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def main(arguments=None):
+    """``python -m cxrlib evaluate predictions.csv``: the figures of a table of predictions."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cxrlib evaluate",
+        description="AUROC with intervals, of a CSV with the columns <label>_GT and <label>_Pred.",
+    )
+    parser.add_argument("predictions")
+    parser.add_argument("--split", help="only its rows, for instance test")
+    parser.add_argument("--resamples", type=int, default=1000, help="of the patients")
+    options = parser.parse_args(arguments)
+    try:
+        table = read_predictions(options.predictions)
+        result = (table.split(options.split) if options.split else table).evaluate(
+            resamples=options.resamples
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(result.per_label.join(result.intervals).round(3).to_string())
+    print()
+    print(result.summary.to_frame("value").join(result.intervals).round(3).to_string())
+    for note in result.notes:
+        print(note)

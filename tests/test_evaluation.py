@@ -1,20 +1,32 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, f1_score, recall_score, roc_auc_score
+from torchmetrics.functional.classification import binary_calibration_error
 
+from cxrlib import evaluation
 from cxrlib.evaluation import (
     EvaluationError,
     at_threshold,
     bootstrap_auroc,
     calibration,
+    compare,
     evaluate,
     evaluate_models,
+    fit_temperatures,
+    hierarchical_f1,
     mean_interval,
+    measures,
+    patient_weights,
+    read_predictions,
     reliability,
+    rescale,
+    subgroups,
 )
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 
 LABELS = ["Edema", "Fracture", "Cardiac"]
@@ -219,3 +231,264 @@ def test_rows_that_may_not_belong_together_are_refused():
     assert evaluate(truth, scores).per_label.loc["Edema", "auroc"] == 1
     with pytest.raises(EvaluationError, match="different row indexes.*reset_index"):
         evaluate(truth, scores.iloc[::-1])
+
+
+def test_ece_equals_torchmetrics_where_the_two_mean_the_same():
+    # torchmetrics takes the mean probability and the accuracy of "positive", so for a sigmoid's
+    # output both are the same gap; it bins (0, 1] from the right, so scores on an edge are avoided.
+    truth, scores = random_tables(rows=500)
+    scores = scores.clip(0.001, 0.999)
+    for bins in (10, 15):
+        ours = calibration(truth, scores, bins=bins)
+        for label in LABELS:
+            y, s = torch.tensor(truth[label].to_numpy()), torch.tensor(scores[label].to_numpy())
+            theirs = binary_calibration_error(s, y.int(), n_bins=bins, norm="l1")
+            assert ours[label] == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_scores_that_are_no_probabilities_are_refused():
+    truth, scores = random_tables()
+    for odd in (-0.1, 1.5):
+        scores.loc[3, "Fracture"] = odd
+        calls = (
+            lambda: calibration(truth, scores),
+            lambda: reliability(truth["Fracture"], scores["Fracture"]),
+            lambda: fit_temperatures(truth, scores),
+            lambda: rescale(scores, pd.Series(1.0, LABELS)),
+            lambda: measures(truth, scores, Hierarchy(LABELS, [])),
+        )
+        for call in calls:
+            with pytest.raises(EvaluationError, match="row 3, label 'Fracture'.*0 to 1"):
+                call()
+
+
+def test_blocks_of_resamples_change_nothing(monkeypatch):
+    truth, scores = random_tables(unknown=0.1)
+    whole = bootstrap_auroc(truth, scores, resamples=57)
+    monkeypatch.setattr(evaluation, "BLOCK", 10)
+    pd.testing.assert_frame_equal(bootstrap_auroc(truth, scores, resamples=57), whole)
+
+
+# --- Comparing, subgroups, temperatures -----------------------------------------------------------
+
+
+def test_a_paired_comparison_is_the_difference_on_the_same_resamples():
+    truth, scores = random_tables(rows=300)
+    patients = pd.Series(np.arange(300) // 2)
+    rng = np.random.default_rng(5)
+    others = (scores + rng.normal(0, 0.05, scores.shape)).clip(0, 1)
+    table = compare(truth, scores, others, patients, resamples=200, seed=3)
+    weights = patient_weights(300, patients, 200, 3)
+    for label in LABELS:
+        gaps = [
+            roc_auc_score(truth[label], scores[label], sample_weight=w)
+            - roc_auc_score(truth[label], others[label], sample_weight=w)
+            for w in weights
+        ]
+        assert table.loc[label, ["low", "high"]].tolist() == pytest.approx(
+            np.quantile(gaps, [0.025, 0.975]).tolist()
+        )
+    row = table.loc["macro_auroc"]
+    assert row["difference"] == pytest.approx(row["ours"] - row["others"])
+    same = compare(truth, scores, scores, patients, resamples=50)
+    assert (same[["difference", "low", "high"]] == 0).all(axis=None)
+    # Two models of the same kind differ less than two intervals side by side would have it.
+    alone = evaluate(truth, scores, patients, resamples=200).intervals.loc["macro_auroc"]
+    assert row["high"] - row["low"] < alone["high"] - alone["low"]
+
+
+def test_subgroups_share_their_labels():
+    truth, scores = random_tables(rows=400)
+    sex = pd.Series(np.where(np.arange(400) % 4, "F", "M"), dtype=object)
+    sex[:10] = None
+    truth.loc[sex == "M", "Fracture"] = 0.0  # no positive among the men: in nobody's mean
+    patients = pd.Series(np.arange(400) // 2)
+    table = subgroups(truth, scores, sex, patients, resamples=20)
+    assert table.attrs["labels"] == ["Edema"]
+    assert table.index.tolist() == ["F", "M"]
+    for value, row in table.iterrows():
+        chosen = sex == value
+        assert row["images"] == chosen.sum()
+        assert row["patients"] == patients[chosen].nunique()
+        expected = roc_auc_score(truth.loc[chosen, "Edema"], scores.loc[chosen, "Edema"])
+        assert row["macro_auroc_observations"] == expected
+        assert row["low"] < expected < row["high"]
+    with pytest.raises(EvaluationError, match="1000 positives.*F, M: lower minimum"):
+        subgroups(truth, scores, sex, minimum=1000)
+
+
+def test_temperatures_are_recovered_and_keep_the_order():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 3))
+    truth = pd.DataFrame(rng.random(logits.shape) < 1 / (1 + np.exp(-logits)), columns=LABELS)
+    truth = truth.astype(float)
+    too_sure = logits * [1.0, 2.5, 0.5]
+    scores = pd.DataFrame(1 / (1 + np.exp(-too_sure)), columns=LABELS)
+    truth.iloc[:50] = np.nan
+    temperatures = fit_temperatures(truth, scores)
+    assert temperatures.tolist() == pytest.approx([1.0, 2.5, 0.5], rel=0.05)
+    better = rescale(scores, temperatures)
+    assert (calibration(truth, better) < calibration(truth, scores) + 0.003).all()
+    assert (calibration(truth, better) < 0.02).all()
+    for label in LABELS:
+        assert stats.spearmanr(better[label], scores[label])[0] == pytest.approx(1)
+    assert fit_temperatures(truth.assign(Edema=0.0), scores)["Edema"] == 1
+    ends = pd.DataFrame({"Edema": [0.0, 1.0]})
+    assert np.isfinite(rescale(ends, pd.Series({"Edema": 3.0}))).all(axis=None)
+    with pytest.raises(EvaluationError, match="no temperature for 'Cardiac'"):
+        rescale(scores, temperatures.drop("Cardiac"))
+
+
+# --- Hierarchical F1 ------------------------------------------------------------------------------
+
+
+def test_hierarchical_f1_by_hand():
+    # Opacity above Edema and Consolidation.
+    tree = Hierarchy(
+        ["Opacity", "Edema", "Consolidation"],
+        [("Opacity", "Edema"), ("Opacity", "Consolidation")],
+    )
+    truth = tree.to_table([[0, 1, 0], [1, 0, 1], [0, 0, 0], [np.nan, 0, np.nan]])
+    scores = tree.to_table([[0.1, 0.2, 0.9], [0.9, 0.1, 0.9], [0.9, 0.1, 0.1], [0.9, 0.1, 0.9]])
+    # Image 1: truth {Edema, Opacity}, called {Consolidation, Opacity}: 1 shared of 2 and 2.
+    # Image 2: both {Opacity, Consolidation}: 2 of 2 and 2. Image 3: called 1, none true.
+    # Image 4: Opacity and Consolidation are unknown and count in neither; nothing is left.
+    result = hierarchical_f1(truth, scores, tree)
+    assert result["precision"] == pytest.approx(3 / 5)
+    assert result["recall"] == pytest.approx(3 / 4)
+    assert result["f1"] == pytest.approx(2 * 3 / (5 + 4))
+    nothing = hierarchical_f1(truth * 0, scores * 0, tree)
+    assert nothing.isna().all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hierarchical_f1_equals_plain_sets(seed):
+    paper = paper_hierarchy()
+    rng = np.random.default_rng(seed)
+    truth = paper.to_table((rng.random((40, 21)) < 0.2).astype(float))
+    scores = paper.to_table(rng.random((40, 21)) ** 2)
+    shared = called = present = 0
+    for row in range(40):
+        sets = []
+        for table, limit in ((truth, 0.5), (scores, 0.5)):
+            names = {n for n in paper.labels if table.loc[row, n] > limit}
+            sets.append(names | {a for n in names for a in paper.ancestors(n)})
+        shared += len(sets[0] & sets[1])
+        present += len(sets[0])
+        called += len(sets[1])
+    result = hierarchical_f1(truth, scores, paper)
+    assert result.tolist() == pytest.approx(
+        [shared / called, shared / present, 2 * shared / (called + present)]
+    )
+
+
+# --- Many measures at once ------------------------------------------------------------------------
+
+
+def paper_tables(rows=150, seed=0):
+    paper = paper_hierarchy()
+    rng = np.random.default_rng(seed)
+    truth = (rng.random((rows, 21)) < 0.3).astype(float)
+    scores = np.clip(truth * 0.3 + rng.random((rows, 21)) * 0.7, 0, 1).round(2)  # with ties
+    truth[rng.random(truth.shape) < 0.05] = np.nan
+    return paper, paper.to_table(truth), paper.to_table(scores)
+
+
+def test_measures_equal_the_single_functions():
+    paper, truth, scores = paper_tables()
+    row = measures(truth, scores, paper).iloc[0]
+    summary = evaluate(truth, scores).summary
+    for name in ("macro_auroc_observations", "macro_auroc", "weighted_auroc",
+                 "macro_average_precision_observations"):  # fmt: skip
+        assert row[name] == pytest.approx(summary[name])
+    assert row["soft"] == paper.incoherent(scores).mean()
+    assert row["hard"] == paper.incoherent(scores, threshold=0.5).mean()
+    observations = sorted(OBSERVATIONS)
+    errors = calibration(truth, scores, bins=15)[observations]
+    assert row["calibration_error"] == pytest.approx(errors.mean())
+    assert row["hierarchical_f1"] == pytest.approx(hierarchical_f1(truth, scores, paper)["f1"])
+
+
+def test_weighted_measures_equal_repeated_rows():
+    # An image that counts twice is an image that is there twice; a weight of 0 leaves it out.
+    paper, truth, scores = paper_tables()
+    weights = np.random.default_rng(1).integers(0, 4, (3, len(truth)))
+    weighted = measures(truth, scores, paper, weights)
+    for number, counts in enumerate(weights):
+        rows = np.repeat(np.arange(len(truth)), counts)
+        repeated = (table.iloc[rows].reset_index(drop=True) for table in (truth, scores))
+        expected = measures(*repeated, paper).iloc[0]
+        np.testing.assert_allclose(weighted.iloc[number], expected, rtol=1e-9)
+
+
+# --- Predictions on file --------------------------------------------------------------------------
+
+
+def write_predictions(path, rows=30, **columns):
+    truth, scores = random_tables(rows)
+    paths = [f"test/patient{n // 2:05d}/study{n % 2}/view1_frontal.jpg" for n in range(rows)]
+    table = pd.DataFrame({"Path": paths})
+    table = table.join(truth.add_suffix("_GT")).join(scores.add_suffix("_Pred")).assign(**columns)
+    table.to_csv(path, index=False)
+    return table, truth, scores
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path):
+    file = tmp_path / "predictions.csv"
+    table, truth, scores = write_predictions(file, split=["valid"] * 10 + ["test"] * 20)
+    read = read_predictions(file, expected=table["Path"][::-1])
+    pd.testing.assert_frame_equal(read.truth, truth)
+    pd.testing.assert_frame_equal(read.scores, scores)
+    assert read.about["patient"].nunique() == 15
+    by_hand = evaluate(truth, scores, read.about["patient"], resamples=20)
+    by_call = read.evaluate(resamples=20)
+    pd.testing.assert_frame_equal(by_call.per_label, by_hand.per_label)
+    pd.testing.assert_frame_equal(by_call.intervals, by_hand.intervals)
+    assert len(read.split("test").truth) == 20
+    with pytest.raises(EvaluationError, match="no row of the split 'train'; there are valid, test"):
+        read.split("train")
+    # As the paper's authors published theirs: labels only, whole numbers, a byte order mark.
+    plain = table.drop(columns=["Path", "split"])
+    plain["Edema_GT"] = plain["Edema_GT"].astype(int)
+    plain.to_csv(file, index=False, encoding="utf-8-sig")
+    assert read_predictions(file).evaluate().summary["macro_auroc"] > 0.5
+
+
+def test_bad_predictions_are_named(tmp_path):
+    file = tmp_path / "predictions.csv"
+    for changes, message in (
+        ({"Edema_Pred": 1.5}, "line 2, column 'Edema_Pred': '1.5' is not a probability"),
+        ({"Edema_Pred": "high"}, "line 2, column 'Edema_Pred': 'high' is not"),
+        ({"Edema_Pred": np.nan}, "line 2, column 'Edema_Pred'"),
+        ({"Edema_GT": 0.5}, "line 2, column 'Edema_GT': '0.5' is not 0, 1 or blank"),
+        ({"Uncertain_Pred": 0.5}, "'Uncertain_Pred' lacks its partner"),
+        ({"Uncertain_GT": 0}, "'Uncertain_GT' lacks its partner"),
+        ({"Path": ["a.jpg", "b.jpg", "a.jpg", *map(str, range(27))]}, "a.jpg.*lines 2, 4"),
+    ):
+        write_predictions(file, **changes)
+        with pytest.raises(EvaluationError, match=message) as refused:
+            read_predictions(file)
+        assert str(file) in str(refused.value)
+    table, _, _ = write_predictions(file)
+    with pytest.raises(EvaluationError, match="1 images are missing, the first of them z.jpg"):
+        read_predictions(file, expected=[*table["Path"], "z.jpg"])
+    with pytest.raises(EvaluationError, match="2 images are not expected.*patient00000"):
+        read_predictions(file, expected=table["Path"][2:])
+    table.drop(columns="Path").to_csv(file, index=False)
+    with pytest.raises(EvaluationError, match="no column 'Path'"):
+        read_predictions(file, expected=["a"])
+    table[["Path"]].to_csv(file, index=False)
+    with pytest.raises(EvaluationError, match="no column ends in _GT or _Pred"):
+        read_predictions(file)
+
+
+def test_the_evaluate_command(tmp_path, capsys):
+    file = tmp_path / "predictions.csv"
+    write_predictions(file, split=["valid"] * 10 + ["test"] * 20)
+    evaluation.main([str(file), "--split", "test", "--resamples", "20"])
+    shown = capsys.readouterr().out
+    expected = read_predictions(file).split("test").evaluate().per_label.loc["Edema", "auroc"]
+    assert f"{expected:.3f}" in shown
+    assert "macro_auroc" in shown
+    with pytest.raises(SystemExit, match=r"error: .*none\.csv"):
+        evaluation.main([str(tmp_path / "none.csv")])

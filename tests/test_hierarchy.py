@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 from cxrlib.hierarchy import GROUPS, Hierarchy, HierarchyError, paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
@@ -208,3 +209,51 @@ def test_table_and_array_are_inverse():
     array = PAPER.to_array(shuffled)
     assert array.dtype == np.float32
     pd.testing.assert_frame_equal(PAPER.to_table(array).astype(float), table)
+
+
+# --- The projection -------------------------------------------------------------------------------
+
+
+def random_graph(rng, labels=6):
+    names = [f"L{n}" for n in range(labels)]
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if rng.random() < 0.4]
+    return Hierarchy(rng.permutation(names).tolist(), pairs)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_projection_equals_a_general_solvers(seed):
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng)
+    scores = rng.random((3, 6))
+    repaired = graph.make_coherent(graph.to_table(scores), how="projection").to_numpy()
+    parents, children = graph.edge_positions
+    for row, found in zip(scores, repaired, strict=True):
+        solved = optimize.minimize(
+            lambda x, row=row: ((x - row) ** 2).sum(),
+            row,
+            jac=lambda x, row=row: 2 * (x - row),
+            constraints={"type": "ineq", "fun": lambda x: x[parents] - x[children]},
+            options={"ftol": 1e-14, "maxiter": 500},
+        )
+        np.testing.assert_allclose(found, solved.x, atol=1e-5)
+
+
+def test_the_projection_changes_least_and_nothing_that_is_coherent():
+    rng = np.random.default_rng(0)
+    scores = PAPER.to_table(rng.random((300, 21)))
+    repaired = {how: PAPER.make_coherent(scores, how) for how in ("max", "min", "projection")}
+    distance = {how: ((t - scores) ** 2).sum(axis=1) for how, t in repaired.items()}
+    assert (distance["projection"] <= distance["max"] + 1e-9).all()
+    assert (distance["projection"] <= distance["min"] + 1e-9).all()
+    nearest = repaired["projection"]
+    assert PAPER.violations(nearest)["soft"].sum() == 0
+    pd.testing.assert_frame_equal(PAPER.make_coherent(nearest, "projection"), nearest)
+    assert nearest.index.equals(scores.index)
+
+
+def test_a_hierarchy_equals_itself_read_from_a_file(tmp_path):
+    PAPER.to_yaml(tmp_path / "paper.yaml")
+    again = Hierarchy.from_yaml(tmp_path / "paper.yaml")
+    assert again == PAPER
+    assert hash(again) == hash(PAPER)
+    assert Hierarchy(PAPER.labels, PAPER.edges[::-1], dict(PAPER.none_of)) == PAPER

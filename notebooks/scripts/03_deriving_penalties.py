@@ -19,7 +19,8 @@
 # where is its gradient?
 #
 # **You will be able to** write the loss from its formula, derive fixed and data-driven penalties, say
-# why nearly all data-driven penalties are 1, and show that the published penalty cannot train a model.
+# why nearly all data-driven penalties are 1, show that the published penalty cannot train a model, and
+# name four ways to do what it hoped to do: two that push, and two that cannot contradict themselves.
 #
 # **Needs** notebook 02: edges, parents, derived labels. **Minutes** 20, of which less than one is
 # computing.
@@ -36,7 +37,15 @@ import torch
 from cxrlib import data, plots, widgets
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
-from cxrlib.losses import FORMS, BCELoss, HierarchicalBCELoss
+from cxrlib.losses import (
+    FORMS,
+    BCELoss,
+    Conditional,
+    ConditionalLoss,
+    HierarchicalBCELoss,
+    MaxConstraint,
+    MaxConstraintLoss,
+)
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
 
 hierarchy = paper_hierarchy()
@@ -264,6 +273,9 @@ plots.show(
 )
 
 # %% [markdown]
+# The arrows are the push on the two *logits*. It is weak in the upper left corner, where it is needed
+# most, because a sigmoid is flat near 0 and 1: a model that is sure of a contradiction is slow to mend it.
+#
 # Move the two probabilities of one edge and watch the three penalties, and how hard each pulls the
 # child down.
 
@@ -336,6 +348,74 @@ pd.DataFrame(
 # The penalty won by giving up Pneumonia: with wrong labels, coherence is bought with the child. What
 # that means for AUROC, on thousands of images, is a matter for measurement (notebooks 04 and 05).
 #
+# ## Coherent by construction
+#
+# A penalty asks for coherence. Two other methods leave no choice, because they read the logits
+# differently:
+#
+# - **max-constraint** (C-HMCNN; Giunchiglia & Lukasiewicz 2020): a label is as probable as the most
+#   probable label at or below it.
+# - **conditional** (Chen et al. 2019; Pham et al. 2019): a logit says how probable the label is *given its
+#   parents*. Its own probability is the product over itself and all its ancestors.
+#
+# **Claim.** Whatever the logits, a child never scores above its parent.
+
+# %%
+readouts = {
+    "sigmoid": torch.sigmoid,
+    "max-constraint": MaxConstraint(hierarchy),
+    "conditional": Conditional(hierarchy),
+}
+wild = 4 * torch.randn(1000, 21, generator=generator)
+pd.DataFrame(
+    {
+        name: {
+            "images with a contradiction": hierarchy.incoherent(
+                hierarchy.to_table(readout(wild).numpy())
+            ).mean(),
+        }
+        for name, readout in readouts.items()
+    }
+).T.round(3)
+
+# %% [markdown]
+# With two parents, what is "given its parents"? The conditional method learns a label from those images
+# on which *all* its parents are present, and counts every ancestor once. In this hierarchy one of two
+# parents is always the child of the other (Consolidation is a kind of Fluid Accumulation), so nothing
+# has to be assumed: p(Pneumonia) = p(Pneumonia | Consolidation) · p(Consolidation).
+#
+# Both need a loss that goes with the readout. The max-constraint's has a twist: where a parent is present
+# and its child is not, the child must not be the one that speaks for the parent.
+#
+# **Claim.** On targets that contradict the hierarchy, the two resolve the contradiction in opposite ways.
+
+# %%
+coherent = {
+    "max-constraint": (MaxConstraintLoss(hierarchy), readouts["max-constraint"]),
+    "conditional": (ConditionalLoss(hierarchy), readouts["conditional"]),
+}
+
+
+def settle_coherently(loss, readout, steps=400):
+    free = torch.zeros(1, 21, requires_grad=True)
+    optimizer = torch.optim.Adam([free], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(free, contradiction).backward()
+        optimizer.step()
+    return hierarchy.to_table(readout(free).detach().numpy())
+
+
+chain = ["Pneumonia", "Consolidation", "Fluid Accumulation", "Opacity", "Abnormal"]
+pd.DataFrame(
+    {name: settle_coherently(*both)[chain].iloc[0] for name, both in coherent.items()}
+).T.round(1)
+
+# %% [markdown]
+# Max-constraint cannot please both: five labels share one maximum, one of them asks for 1 and four for 0, and
+# they settle where the pulls balance. The conditional method never asks whether there is pneumonia in a
+# lung without consolidation: it believes the parents, down from the top.
+#
 # ## Take away
 #
 # - HBCE is BCE plus a sum over contradicted edges; fixed penalties are 0.5.
@@ -343,6 +423,7 @@ pd.DataFrame(
 #   from Abnormal to Other is far from it.
 # - The published penalty is a step: its gradient is zero, so at a given learning rate every step of
 #   training with it is a step of BCE. It acts only where a schedule or a checkpoint reads the loss.
-# - Hinge and product are differentiable and do make predictions coherent.
+# - Hinge and product are differentiable and do make predictions more coherent. Max-constraint and
+#   conditional make contradictions impossible.
 #
 # **Next**: 04 trains with them.
