@@ -19,6 +19,10 @@ def main(arguments):
         from cxrlib import evaluation
 
         return evaluation.main(rest)
+    if name == "card":
+        from cxrlib import card
+
+        return card.main(rest)
     if name == "fit":
         from cxrlib import configs
 

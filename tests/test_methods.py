@@ -1,0 +1,116 @@
+"""benchmarks/methods.py: which runs there are, and how they become a table."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import methods as benchmark
+from methods import Task
+
+from cxrlib import configs, training
+from cxrlib.evaluation import evaluate, read_predictions
+from cxrlib.hierarchy import paper_hierarchy
+
+
+def test_the_grid_is_every_method_condition_and_seed_once():
+    tasks = benchmark.grid(seeds=5)
+    assert len(set(tasks)) == len(tasks) == 10 * 3 * 5
+    first = tasks[:30]
+    assert {task.seed for task in first} == {0}, "one whole comparison after the other"
+    used = {changes["method"] for changes in benchmark.METHODS.values()}
+    assert used == set(training.METHODS)
+
+
+def test_the_conditions_differ_in_the_labels_and_what_they_need():
+    read = {name: configs.read_config(f"methods-{name}") for name in benchmark.CONDITIONS}
+    labels = {name: config.data["labels"] for name, config in read.items()}
+    assert labels == {"clean": "truth", "report": "report", "tenth": "truth"}
+    assert {name: c.data["fraction"] for name, c in read.items()}["tenth"] == 0.1
+    assert read["clean"].settings == read["report"].settings
+    assert all(config.settings.method == "flat" for config in read.values())
+
+
+@pytest.fixture
+def runs(chexpert_folder, tmp_path, monkeypatch):
+    """Two methods, two seeds, one condition, on a folder of noise."""
+    track = configs.open_data(str(chexpert_folder))
+    monkeypatch.setattr(configs.Config, "open", lambda self: track)
+    monkeypatch.setattr(training, "RUNS", tmp_path)
+    quick = training.Settings(size=32, epochs=1, batch_size=8)
+    monkeypatch.setattr(
+        benchmark,
+        "read_config",
+        lambda name: configs.Config(name, {"labels": "truth"}, quick, {}),
+    )
+    tasks = benchmark.grid(["clean"], ["flat", "max-constraint"], seeds=2)
+    return {task: task.train() for task in tasks}
+
+
+def test_a_run_is_measured_on_its_test_images(runs):
+    folder = next(iter(runs.values()))
+    assert "clean-flat-seed0" in folder.name
+    measured = benchmark.measure(folder, paper_hierarchy(), resamples=7)
+    assert measured.shape == (8, 8)
+    test = read_predictions(folder / "predictions.csv").split("test")
+    expected = evaluate(test.truth, test.scores).summary
+    assert measured.loc[0, "macro_auroc"] == pytest.approx(expected["macro_auroc"])
+    assert measured.loc[1:, "macro_auroc"].nunique() > 1
+    coherent = benchmark.measure(runs[Task("clean", "max-constraint", 0)], paper_hierarchy(), 2)
+    assert (coherent["soft"] == 0).all()
+
+
+def test_runs_become_three_files(runs, chexpert_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "RESAMPLES", 5)
+    monkeypatch.setattr(benchmark.measure, "__defaults__", (5,))
+    record = '{"generator": "g", "seed": 0, "size": 64, "images": 32}'
+    (chexpert_folder / benchmark.RECORD).write_text(record)
+    benchmark.write_results(runs, tmp_path / "results")
+    table = pd.read_csv(tmp_path / "results" / "methods.csv")
+    assert set(table["method"]) == {"flat", "max-constraint"}
+    flat = table[table["method"] == "flat"]
+    assert (flat[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
+    by_run = pd.read_csv(tmp_path / "results" / "methods_runs.csv")
+    assert len(by_run) == 4
+    chosen = table.query("method == 'max-constraint' and measure == 'macro_auroc'")
+    mean = by_run.query("method == 'max-constraint'")["macro_auroc"].mean()
+    assert chosen["mean"].item() == pytest.approx(mean, abs=1e-4)
+
+
+def test_differences_are_taken_seed_by_seed():
+    # Seeds differ much, methods by exactly 0.01 on every seed and resample.
+    rng = np.random.default_rng(0)
+    base = {seed: rng.normal(0.8 + 0.1 * seed, 0.02, (51, 1)) for seed in range(3)}
+    measured = {}
+    for seed, values in base.items():
+        for method, gain in (("flat", 0.0), ("hinge, fixed", 0.01)):
+            table = pd.DataFrame(values + gain, columns=["macro_auroc"])
+            measured[Task("clean", method, seed)] = table
+    table = benchmark.summarise(measured).loc[("clean", "hinge, fixed", "macro_auroc")]
+    gains = table[["difference", "difference_low", "difference_high"]]
+    np.testing.assert_allclose(gains, 0.01, atol=1e-9)
+    assert table["high"] - table["low"] > 0.1, "the seeds' own spread is in the interval"
+    assert table["mean"] == pytest.approx(np.mean([v[0] for v in base.values()]) + 0.01)
+
+
+def test_the_interval_of_few_seeds_is_wide_enough():
+    # Resampling one seed fewer makes the variance of the mean that of independent seeds.
+    rng = np.random.default_rng(1)
+    widths, errors = [], []
+    for repeat in range(300):
+        seeds = rng.normal(0, 1, 5)
+        drawn = benchmark._resampled(np.repeat(seeds, 201).reshape(5, 201, 1), repeat)
+        widths.append(drawn.var())
+        errors.append(seeds.mean() ** 2)
+    assert np.mean(widths) == pytest.approx(np.mean(errors), rel=0.25)
+
+
+def test_methods_without_the_same_seeds_are_refused():
+    table = pd.DataFrame({"macro_auroc": [0.5, 0.5]})
+    measured = {Task("clean", "flat", 0): table, Task("clean", "smooth", 1): table}
+    with pytest.raises(ValueError, match="clean: not every method has the same seeds"):
+        benchmark.summarise(measured)
