@@ -1,6 +1,6 @@
 """The workshop's model over several seeds: seconds of training, and AUROC on the test split.
 
-    python benchmarks/training_seeds.py [--seeds 3] [--loss flat] [--augment chest]
+    python benchmarks/training_seeds.py [--seeds 3] [--method flat] [--augment chest]
 
 Runs are kept below runs/, so a second call only reads them.
 """
@@ -10,7 +10,7 @@ import argparse
 import pandas as pd
 
 from cxrlib import data, training
-from cxrlib.evaluation import evaluate
+from cxrlib.evaluation import read_predictions
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 
@@ -18,17 +18,15 @@ from cxrlib.labels import OBSERVATIONS
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--loss", default="flat", choices=training.LOSSES)
+    parser.add_argument("--method", default="flat", choices=training.METHODS)
     parser.add_argument("--augment", default="chest", choices=training.AUGMENTATIONS)
     options = parser.parse_args()
     hierarchy, track = paper_hierarchy(), data.open_track()
     columns = {}
     for seed in range(options.seeds):
-        settings = training.Settings(loss=options.loss, augment=options.augment, seed=seed)
-        run = training.train(track, hierarchy, settings, name=f"seed{seed}-{options.loss}")
-        loaders = training.make_data(track, hierarchy, settings)
-        scores = training.predict(run.model(), loaders.dataset("test"), hierarchy.labels)
-        result = evaluate(loaders.targets("test").reset_index(drop=True), scores)
+        settings = training.Settings(method=options.method, augment=options.augment, seed=seed)
+        run = training.train(track, hierarchy, settings, name=f"seed{seed}-{options.method}")
+        result = read_predictions(run.folder / "predictions.csv").split("test").evaluate()
         per_label = result.per_label.loc[sorted(OBSERVATIONS), "auroc"]
         columns[f"seed {seed}"] = pd.concat(
             [per_label, result.summary, pd.Series({"seconds": run.seconds})]

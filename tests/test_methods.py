@@ -1,5 +1,6 @@
 """benchmarks/methods.py: which runs there are, and how they become a table."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -64,21 +65,22 @@ def test_a_run_is_measured_on_its_test_images(runs):
     assert (coherent["soft"] == 0).all()
 
 
-def test_runs_become_three_files(runs, chexpert_folder, tmp_path, monkeypatch):
+def test_runs_become_a_record(runs, chexpert_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "RESAMPLES", 5)
     monkeypatch.setattr(benchmark.measure, "__defaults__", (5,))
     record = '{"generator": "g", "seed": 0, "size": 64, "images": 32}'
     (chexpert_folder / benchmark.RECORD).write_text(record)
     benchmark.write_results(runs, tmp_path / "results")
-    table = pd.read_csv(tmp_path / "results" / "methods.csv")
+    stored = json.loads((tmp_path / "results" / "methods.json").read_text())
+    table, by_run = pd.DataFrame(stored["summary"]), pd.DataFrame(stored["runs"])
     assert set(table["method"]) == {"flat", "max-constraint"}
     flat = table[table["method"] == "flat"]
     assert (flat[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
-    by_run = pd.read_csv(tmp_path / "results" / "methods_runs.csv")
     assert len(by_run) == 4
     chosen = table.query("method == 'max-constraint' and measure == 'macro_auroc'")
     mean = by_run.query("method == 'max-constraint'")["macro_auroc"].mean()
     assert chosen["mean"].item() == pytest.approx(mean, abs=1e-4)
+    assert stored["phantom"]["generator"] == "g"
 
 
 def test_differences_are_taken_seed_by_seed():
@@ -107,6 +109,16 @@ def test_the_interval_of_few_seeds_is_wide_enough():
         widths.append(drawn.var())
         errors.append(seeds.mean() ** 2)
     assert np.mean(widths) == pytest.approx(np.mean(errors), rel=0.25)
+
+
+def test_a_measure_that_resampling_makes_worse_keeps_its_interval_around_it():
+    rng = np.random.default_rng(2)
+    drawn = rng.normal(0.06, 0.005, (201, 1))
+    drawn[0] = 0.03  # on the images as they are
+    table = pd.DataFrame(drawn, columns=["calibration_error"])
+    row = benchmark.summarise({Task("clean", "flat", 0): table}).iloc[0]
+    assert row["low"] < row["mean"] < row["high"]
+    assert row["high"] - row["low"] == pytest.approx(4 * 0.005, rel=0.2)
 
 
 def test_methods_without_the_same_seeds_are_refused():

@@ -533,7 +533,7 @@ print(
 # %%
 RESULTS = training.RUNS.parent / "results"
 record = json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))
-methods = pd.read_csv(RESULTS / "methods.csv").set_index(["condition", "method", "measure"])
+methods = pd.DataFrame(record["summary"]).set_index(["condition", "method", "measure"])
 conditions, names = list(record["conditions"]), list(record["methods"])
 print(f"{len(names)} methods, {len(record['seeds'])} seeds, conditions: {', '.join(conditions)}")
 if record["phantom"]["generator"] == cohort.generator_version():
