@@ -425,18 +425,20 @@ print("largest change of any mean is below 0.02:", bool(change.abs().max(axis=No
 # Accumulation. **Hierarchical F1** counts that. What is said and what is true are completed by all their
 # ancestors, and then compared as sets.
 #
-# **Claim.** It rewards calls that are right about the kind, if not about the thing.
+# **Claim.** It rewards calls that are right about the kind, if not about the thing: it is higher than F1 over
+# the observations alone.
 
 # %%
-flat_calls = (scores > 0.5).to_numpy()
-flat_truth = (truth == 1).to_numpy()
-shared = (flat_calls & flat_truth).sum()
-label_by_label = 2 * shared / (flat_calls.sum() + flat_truth.sum())
+seen = [label for label in OBSERVATIONS if label in truth]
+called, present = (scores[seen] > 0.5).to_numpy(), (truth[seen] == 1).to_numpy()
+known = truth[seen].notna().to_numpy()
+plain = 2 * (called & present).sum() / ((called & known).sum() + present.sum())
 by_kind = hierarchical_f1(truth, scores, hierarchy)
-print("hierarchical F1 above F1 label by label:", bool(by_kind["f1"] >= label_by_label - 0.005))
+print("hierarchical F1 above F1 over the observations:", bool(by_kind["f1"] > plain))
 
 # %% tags=["nbval-ignore-output"]
-print(by_kind.round(3).to_string(), f"\nF1 label by label (micro): {label_by_label:.3f}")
+print(f"F1 over the observations (micro): {plain:.3f}")
+print("hierarchical:", by_kind.round(3).to_dict())
 
 # %% [markdown]
 # ## Subgroups
@@ -446,26 +448,32 @@ print(by_kind.round(3).to_string(), f"\nF1 label by label (micro): {label_by_lab
 
 # %%
 about = track.table.set_index("path").loc[test.about["Path"]].reset_index(drop=True)
-bands = pd.cut(
-    about["age"], [0, 45, 65, 200], right=False, labels=["under 45", "45 to 64", "65 and over"]
-)
-tables = {}
-for name, by in {"sex": about["sex"], "age": bands.astype(object)}.items():
-    if by.nunique() > 1:
-        tables[name] = subgroups(truth, scores, by, patients, minimum=10)
-groups = pd.concat(tables)
-groups.index = [f"{value} ({row.images} images)" for (_, value), row in groups.iterrows()]
-fig = plots.intervals(
-    groups["macro_auroc_observations"],
-    "Macro AUROC by sex and by age: do the intervals part?",
-    "macro AUROC over the observations with enough images, 95% interval",
-    low=groups["low"],
-    high=groups["high"],
-    xlim=(groups["low"].min() - 0.02, min(1, groups["high"].max() + 0.02)),
-)
-plots.show(fig, "Macro AUROC with interval for women and men and for three bands of age.")
+bands = ["under 45", "45 to 64", "65 and over"]
+ages = pd.cut(about["age"], [0, 45, 65, 200], right=False, labels=bands).astype(object)
+fewest = 20 if len(truth) > 500 else 5
+tables = {
+    name: subgroups(truth, scores, by, patients, minimum=fewest)
+    for name, by in {"sex": about["sex"], "age": ages}.items()
+    if by.nunique() > 1
+}
 for name, table in tables.items():
-    print(f"by {name}: mean over {len(table.attrs['labels'])} observations")
+    print(f"by {name}: macro over {len(table.attrs['labels'])} observations")
+
+# %%
+if tables:
+    groups = pd.concat(list(tables.values()))
+    groups.index = [f"{value} ({row.images} images)" for value, row in groups.iterrows()]
+    fig = plots.intervals(
+        groups["macro_auroc_observations"],
+        "Macro AUROC by sex and by age: do the intervals part?",
+        "macro AUROC, with 95% interval",
+        low=groups["low"],
+        high=groups["high"],
+        xlim=(groups["low"].min() - 0.02, min(1, groups["high"].max() + 0.02)),
+    )
+    plots.show(fig, "Macro AUROC with interval for women and men and for three bands of age.")
+else:
+    print("The test images of this track come without sex and age.")
 
 # %% [markdown]
 # Two intervals that part would be worth a question. Two that overlap are no proof of fairness: few images
