@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
+import yaml
 from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning.cli import LightningCLI
 
@@ -134,9 +135,13 @@ class CommandLine(LightningCLI):
         if self.done:
             print(f"{self.folder}: trained before, nothing to do.")
             return
-        name = self.config_init["fit"].name
-        training.fit_and_record(self.trainer, model, datamodule, self.place, name)
+        config = self.config["fit"]
+        training.fit_and_record(self.trainer, model, datamodule, self.place, config.name)
         if self.trainer.is_global_zero:
+            whole = {key: _plain(config[key]) for key in ("data", "settings", "trainer")}
+            whole["data"]["views"] = list(whole["data"]["views"])
+            text = yaml.safe_dump({"name": config.name, **whole}, sort_keys=False)
+            (self.place / "config.yaml").write_text(text, encoding="utf-8")
             self.place.rename(self.folder)
             print(f"{self.folder}: done.")
 
@@ -197,6 +202,7 @@ def read_config(path):
 
 
 def _plain(namespace):
+    """A section of a config as a dictionary."""
     return namespace.as_dict() if isinstance(namespace, Namespace) else dict(namespace)
 
 

@@ -109,6 +109,9 @@ def test_the_command_line_trains_what_a_notebook_trains(chexpert_folder, tmp_pat
     assert (folder / "predictions.csv").read_bytes() == (
         run.folder / "predictions.csv"
     ).read_bytes()
+    again = read_config(folder / "config.yaml")
+    assert again.settings == config.settings
+    assert again.data == config.data | {"folder": str(chexpert_folder)}
     assert "trained before" in subprocess.run(command, capture_output=True, text=True).stdout
 
 
