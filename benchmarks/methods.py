@@ -55,6 +55,9 @@ METHODS = {
 }
 """What a method is called in the tables, and the settings that make it."""
 
+REPAIRS = {"flat + max": "max", "flat + min": "min", "flat + projection": "projection"}
+"""Methods that need no training of their own: flat's scores, made coherent afterwards."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -116,18 +119,22 @@ def _quietly(task):
 RESAMPLES = 400
 
 
-def measure(folder, hierarchy, resamples=RESAMPLES):
+def measure(folder, hierarchy, resamples=None, repair=None):
     """The measures of one run on its test images: DataFrame [1 + resamples, measures].
+
+    ``repair`` makes its scores coherent first, see ``Hierarchy.make_coherent``.
 
     Row 0 is measured on the images as they are, the others on resamples of the patients: the same
     ones for every run.
     """
+    resamples = RESAMPLES if resamples is None else resamples
     table = read_predictions(folder / "predictions.csv")
     test = (table.about["split"] == "test").to_numpy()
     patients = table.about.loc[test, "patient"]
     drawn = patient_weights(test.sum(), patients, resamples, seed=0)
     weights = np.concatenate([np.ones((1, test.sum())), drawn])
     truth, scores = (t[test].reset_index(drop=True) for t in (table.truth, table.scores))
+    scores = hierarchy.make_coherent(scores, repair) if repair else scores
     return measures(truth, scores, hierarchy, weights)
 
 
@@ -186,10 +193,15 @@ def write_results(folders, results):
     hierarchy = paper_hierarchy()
     bar = tqdm(folders.items(), desc="measuring", unit="run")
     measured = {task: measure(folder, hierarchy) for task, folder in bar}
+    for task, folder in folders.items():
+        if task.method == "flat":
+            for name, how in REPAIRS.items():
+                measured[replace(task, method=name)] = measure(folder, hierarchy, repair=how)
     records = [json.loads((folder / "run.json").read_text()) for folder in folders.values()]
+    seconds = {task: r["seconds"] for task, r in zip(folders, records, strict=True)}
     runs = [
-        asdict(task) | table.iloc[0].round(5).to_dict() | {"seconds": record["seconds"]}
-        for (task, table), record in zip(measured.items(), records, strict=True)
+        asdict(task) | table.iloc[0].round(5).to_dict() | {"seconds": seconds.get(task)}
+        for task, table in measured.items()
     ]
     summary = summarise(measured)
     opened = {c: read_config(f"methods-{c}") for c in dict.fromkeys(t.condition for t in folders)}
@@ -202,6 +214,7 @@ def write_results(folders, results):
             "resamples": RESAMPLES,
             "level": 0.95,
             "methods": METHODS,
+            "repairs": REPAIRS,
             "conditions": {
                 name: {"data": config.data, "settings": asdict(config.settings)}
                 for name, config in opened.items()

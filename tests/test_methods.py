@@ -67,16 +67,17 @@ def test_a_run_is_measured_on_its_test_images(runs):
 
 def test_runs_become_a_record(runs, chexpert_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "RESAMPLES", 5)
-    monkeypatch.setattr(benchmark.measure, "__defaults__", (5,))
     record = '{"generator": "g", "seed": 0, "size": 64, "images": 32}'
     (chexpert_folder / benchmark.RECORD).write_text(record)
     benchmark.write_results(runs, tmp_path / "results")
     stored = json.loads((tmp_path / "results" / "methods.json").read_text())
     table, by_run = pd.DataFrame(stored["summary"]), pd.DataFrame(stored["runs"])
-    assert set(table["method"]) == {"flat", "max-constraint"}
+    assert set(table["method"]) == {"flat", "max-constraint", *benchmark.REPAIRS}
+    soft = table.query("measure == 'soft'").set_index("method")["mean"]
+    assert (soft.drop("flat") == 0).all()
     flat = table[table["method"] == "flat"]
     assert (flat[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
-    assert len(by_run) == 4
+    assert len(by_run) == 4 + 3 * 2
     chosen = table.query("method == 'max-constraint' and measure == 'macro_auroc'")
     mean = by_run.query("method == 'max-constraint'")["macro_auroc"].mean()
     assert chosen["mean"].item() == pytest.approx(mean, abs=1e-4)
