@@ -1,10 +1,12 @@
 """The stored results of the benchmarks: whole, and in step with their own rows."""
 
+import itertools
 import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -103,3 +105,45 @@ def test_pretrainings_summary_follows_from_its_rows(pretraining):
         error = np.std(differences, ddof=1) / math.sqrt(count)
         low, high = stats.t.interval(0.95, count - 1, np.mean(differences), error)
         assert (stored["low"], stored["high"]) == pytest.approx((low, high))
+
+
+@pytest.fixture
+def methods():
+    return read("methods.json")
+
+
+def test_the_comparison_has_every_method_condition_and_seed(methods):
+    names = [*methods["methods"], *methods["repairs"]]
+    runs = {(run["condition"], run["method"], run["seed"]) for run in methods["runs"]}
+    wanted = itertools.product(methods["conditions"], names, methods["seeds"])
+    assert runs == set(wanted)
+    assert len(methods["runs"]) == len(runs)
+    assert len(methods["seeds"]) >= 5
+    rows = {(row["condition"], row["method"], row["measure"]) for row in methods["summary"]}
+    measures = {row["measure"] for row in methods["summary"]}
+    assert rows == set(itertools.product(methods["conditions"], names, measures))
+
+
+def test_the_comparisons_means_are_those_of_its_runs(methods):
+    runs = pd.DataFrame(methods["runs"])
+    means = runs.groupby(["condition", "method"]).mean(numeric_only=True)
+    for row in methods["summary"]:
+        mean = means.loc[(row["condition"], row["method"]), row["measure"]]
+        assert row["mean"] == pytest.approx(mean, abs=2e-5)
+        flat = means.loc[(row["condition"], "flat"), row["measure"]]
+        assert row["difference"] == pytest.approx(mean - flat, abs=4e-5)
+        assert row["low"] - 1e-9 <= row["mean"] <= row["high"] + 1e-9
+        assert row["difference_low"] - 1e-9 <= row["difference"] <= row["difference_high"] + 1e-9
+
+
+def test_the_step_is_flat_in_every_run_of_the_comparison(methods):
+    for row in methods["summary"]:
+        if row["method"].startswith("step"):
+            assert row["difference"] == row["difference_low"] == row["difference_high"] == 0
+
+
+def test_coherent_methods_have_no_contradiction(methods):
+    coherent = {"max-constraint", "conditional", *methods["repairs"]}
+    for run in methods["runs"]:
+        if run["method"] in coherent:
+            assert run["soft"] == run["hard"] == 0

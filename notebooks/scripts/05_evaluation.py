@@ -146,7 +146,7 @@ beside = pd.DataFrame(
 beside.index = [f"{label} ({published.loc[label, 'positives']:.0f})" for label in beside.index]
 fig = plots.intervals(
     beside,
-    "The paper's labels differ as much among themselves (its positives in brackets)",
+    "Label by label: the paper's differ among themselves, too (positives)",
     "AUROC",
     xlim=(0.45, 1.0),
 )
@@ -221,6 +221,9 @@ pd.DataFrame({"mean": means, **ends}).round(3)
 #
 # ## Intervals: draw patients, not images
 #
+# (Notebook 01 has measured what happens when images of one patient stand on both sides of a split: the
+# model looks better than it is. Here is the other half of that lesson.)
+#
 # **Claim.** Images of one patient resemble each other, so they hold less information than as many
 # images of different people. Resampling images as if they were independent makes the interval too
 # narrow. How much depends on how alike they are.
@@ -278,9 +281,10 @@ print(
 # The paper's own predictions have a mean expected calibration error of 0.110 over the 14 observations,
 # and 0.235 on Consolidation (recomputed; 15 bins, as here).
 #
-# **Claim.** One number per label mends much of it. *Temperature scaling* divides a label's logits by a
-# temperature that is fit on the validation images: above 1 where the model was too sure, below 1 where it
-# was too timid. The order of the scores stays, and so does every AUROC.
+# **Claim.** Where a model is too sure throughout, or too timid, one number per label mends it. *Temperature
+# scaling* divides a label's logits by a temperature that is fit on the validation images: above 1 where
+# the model was too sure, below 1 where it was too timid. The order of the scores stays, and so does every
+# AUROC. How much is gained depends on how much was wrong; the title has both means.
 
 # %%
 valid = predictions.split("valid")
@@ -448,7 +452,7 @@ print("hierarchical:", by_kind.round(3).to_dict())
 
 # %%
 about = track.table.set_index("path").loc[test.about["Path"]].reset_index(drop=True)
-bands = ["under 45", "45 to 64", "65 and over"]
+bands = ["age under 45", "age 45 to 64", "age 65 and over"]
 ages = pd.cut(about["age"], [0, 45, 65, 200], right=False, labels=bands).astype(object)
 
 # Lying patients are imaged from the front (AP), standing ones from behind (PA). The tables say which.
@@ -472,7 +476,7 @@ for name, table in tables.items():
 # %%
 if tables:
     groups = pd.concat(list(tables.values()))
-    groups.index = [f"{value} ({row.images} images)" for value, row in groups.iterrows()]
+    groups.index = [f"{value} ({count} images)" for value, count in groups["images"].items()]
     fig = plots.intervals(
         groups["macro_auroc_observations"],
         "Macro AUROC by sex, age and view: do the intervals part?",
@@ -568,7 +572,7 @@ else:
 
 # %% [markdown]
 # **Claim.** Does a method help? Look at the difference to `flat`, on the same seeds and the same
-# patients. The interval is over both.
+# patients. The interval is over both. (Of so many 95% intervals, one or two will miss zero by luck.)
 
 
 # %%

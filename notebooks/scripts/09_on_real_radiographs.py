@@ -62,7 +62,7 @@ track
 
 # %% tags=["nbval-ignore-output"]
 report = check_folder(track.folder)
-print(report)
+print(str(report).replace(str(track.folder), track.folder.name))
 
 # %%
 print("problems:", len(report.problems))
