@@ -1,0 +1,89 @@
+"""Twenty-one maps and thirty dropout passes for one image, beside the plain way of making them.
+
+    python benchmarks/inference.py [--repeats 5] [--threads 2]
+
+The plain way asks the whole network once for every label and once for every pass. Ours computes
+the features once, asks the head about all labels in one batch, and repeats only what comes after
+the first dropout. Both take turns, so that other work on the machine slows both. The last line is
+the work that the paper's program does for one image: 10 passes and 21 maps of DenseNet121 at 320
+pixels. For that, 49.6 s were measured with the authors' code on two cores.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
+
+from cxrlib import models
+from cxrlib.explanations import explain
+from cxrlib.uncertainty import mc_dropout
+
+
+def plain_maps(model, image):
+    """One map for each output, the whole network each time."""
+    model.eval()
+    with GradCAM(model=model, target_layers=[model.head.conv]) as cam:
+        for label in range(model.head.logits.out_features):
+            cam(input_tensor=image, targets=[ClassifierOutputTarget(label)])
+
+
+def plain_passes(model, image, passes):
+    """The whole network once a pass, with dropout on."""
+    model.eval()
+    for module in model.modules():
+        module.training = isinstance(module, nn.Dropout)
+    with torch.inference_mode():
+        scores = [model(image).sigmoid() for _ in range(passes)]
+    model.eval()
+    return torch.stack(scores)
+
+
+def seconds(work):
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for preset, size in (("tiny", 96), ("densenet121", 320)):
+        torch.manual_seed(0)
+        model, image = models.build(preset), torch.rand(1, 1, size, size)
+        work = {
+            "21 maps, plain": lambda m=model, i=image: plain_maps(m, i),
+            "21 maps, ours": lambda m=model, i=image: explain(m, i),
+            "30 passes, plain": lambda m=model, i=image: plain_passes(m, i, 30),
+            "30 passes, ours": lambda m=model, i=image: mc_dropout(m, i, 30),
+            "10 passes, ours": lambda m=model, i=image: mc_dropout(m, i, 10),
+        }
+        times = {name: [] for name in work}
+        for repeat in range(options.repeats + 1):
+            for name, do in work.items():
+                took = seconds(do)
+                if repeat:  # the first one warms up
+                    times[name].append(took)
+        median = {name: float(np.median(values)) for name, values in times.items()}
+        print(f"{preset} at {size} pixels")
+        for name, value in median.items():
+            print(f"  {name:17} {1000 * value:8.1f} ms")
+        maps = median["21 maps, plain"] / median["21 maps, ours"]
+        passes = median["30 passes, plain"] / median["30 passes, ours"]
+        plain = median["21 maps, plain"] + median["30 passes, plain"]
+        both = plain / (median["21 maps, ours"] + median["30 passes, ours"])
+        print(f"  times as fast: maps {maps:.0f}, passes {passes:.0f}, both together {both:.0f}")
+        print(
+            "  10 passes and 21 maps, ours: "
+            f"{median['10 passes, ours'] + median['21 maps, ours']:.2f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
