@@ -34,7 +34,7 @@ def tracked_files():
 
 
 def plain(name):
-    """The name of a package without its extras: ``jsonargparse`` of ``jsonargparse[signatures]``."""
+    """A package's name without its extras: ``jsonargparse`` of ``jsonargparse[signatures]``."""
     return name.partition("[")[0]
 
 
