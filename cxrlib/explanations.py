@@ -7,9 +7,12 @@ then asked about every label in one batch.
 
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 import torch
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from sklearn.metrics import average_precision_score
 from torch.nn.functional import interpolate
 
 from cxrlib.hierarchy import paper_hierarchy
@@ -107,6 +110,84 @@ def _maps(model, features, labels, names, method):
         method(model=model.head, target_layers=[model.head.conv]) as cam,
     ):
         return torch.from_numpy(cam(input_tensor=batch, targets=targets))
+
+
+# --- Does the map lie on the finding? -------------------------------------------------------------
+
+
+def localisation(maps, masks, threshold=0.5):
+    """How well maps point at what is known to be there.
+
+    Parameters
+    ----------
+    maps : float [N, H, W], 0 … 1, of one label on N images that show it.
+    masks : bool [N, H, W], where it is; every mask holds at least one pixel.
+    threshold : what of a map is called "there" for the IoU; a number chosen on other images, see
+        ``best_threshold``.
+
+    Returns
+    -------
+    DataFrame [N]: ``hit``, whether the map's highest point lies in the mask (pointing game; where
+    several points are highest, the share of them that does); ``iou``, intersection over union;
+    ``auprc``, the area under the precision-recall curve over the pixels (average precision); and
+    ``chance``, the mask's share of the image, which is what a random point hits and, in the long
+    run, the AUPRC of a random map.
+
+    References
+    ----------
+    Zhang et al. 2018 (pointing game); Arun et al. 2021 (AUPRC of saliency maps).
+    """
+    maps, masks = _check_masks(maps, masks)
+    rows = []
+    for values, inside in zip(maps, masks, strict=True):
+        there = values > threshold
+        rows.append(
+            {
+                "hit": inside[values == values.max()].mean(),
+                "iou": (there & inside).sum() / (there | inside).sum(),
+                "auprc": average_precision_score(inside.ravel(), values.ravel()),
+                "chance": inside.mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+THRESHOLDS = tuple(np.linspace(0.05, 0.95, 19).round(2))
+
+
+def best_threshold(maps, masks, choices=THRESHOLDS):
+    """The threshold with the highest mean IoU; for maps and masks as in ``localisation``."""
+    maps, masks = _check_masks(maps, masks)
+    means = []
+    for threshold in choices:
+        there = maps > threshold
+        overlap = (there & masks).sum(axis=(1, 2)) / (there | masks).sum(axis=(1, 2))
+        means.append(overlap.mean())
+    return float(choices[int(np.argmax(means))])
+
+
+def blind_map(maps):
+    """The mean map [H, W] of a label's maps [N, H, W], from 0 to 1.
+
+    It knows where a finding usually is, and nothing of the image at hand: only a map that points
+    better than this one has seen something.
+    """
+    mean = np.asarray(maps, dtype=float).mean(axis=0)
+    return (mean - mean.min()) / max(np.ptp(mean), 1e-12)
+
+
+def _check_masks(maps, masks):
+    maps, masks = np.asarray(maps, dtype=float), np.asarray(masks)
+    if maps.shape != masks.shape or maps.ndim != 3:
+        raise ValueError(f"maps {maps.shape} and masks {masks.shape}: expected the same [N, H, W].")
+    if masks.dtype != bool:
+        raise ValueError(f"masks of type {masks.dtype}: expected bool.")
+    empty = np.flatnonzero(~masks.any(axis=(1, 2)))
+    if len(empty):
+        raise ValueError(
+            f"mask {empty[0]} is empty: leave out images on which the finding is not to be seen."
+        )
+    return maps, masks
 
 
 def check_images(images):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from cxrlib import models
-from cxrlib.explanations import METHODS, explain
+from cxrlib.explanations import METHODS, best_threshold, blind_map, explain, localisation
 from cxrlib.hierarchy import paper_hierarchy
 
 LABELS = paper_hierarchy().labels
@@ -110,3 +110,60 @@ def test_other_names(images):
     two = models.build("tiny", num_labels=2)
     assert isinstance(two.head.logits, nn.Linear)
     assert explain(two, images, names=["cat", "dog"]).labels == ("cat", "dog")
+
+
+# --- Does the map lie on the finding? -------------------------------------------------------------
+
+
+def test_localisation_by_hand():
+    mask = np.zeros((1, 4, 4), dtype=bool)
+    mask[0, :2, :2] = True
+    good = np.zeros((1, 4, 4))
+    good[0, 0, :4] = [1.0, 0.9, 0.8, 0.2]
+    row = localisation(good, mask, threshold=0.5).iloc[0]
+    assert row["hit"] == 1
+    assert row["iou"] == pytest.approx(2 / 5)  # two of four, and one beside it
+    assert row["chance"] == 4 / 16
+    # Two of the mask's pixels come first; the other two tie with the rest of the image at 0.
+    assert row["auprc"] == pytest.approx((1 + 1) / 4 + 2 / 4 * 4 / 16)
+    perfect = localisation(mask.astype(float), mask).iloc[0]
+    assert perfect[["hit", "iou", "auprc"]].tolist() == [1, 1, 1]
+    nothing = localisation(np.zeros((1, 4, 4)), mask).iloc[0]
+    assert nothing[["hit", "iou", "auprc"]].tolist() == [4 / 16, 0, 4 / 16]
+
+
+def test_a_random_map_is_at_chance():
+    rng = np.random.default_rng(0)
+    masks = np.zeros((300, 16, 16), dtype=bool)
+    masks[:, 3:9, 4:10] = True
+    table = localisation(rng.random(masks.shape), masks)
+    assert table["hit"].mean() == pytest.approx(table["chance"].mean(), abs=0.06)
+    assert table["auprc"].mean() == pytest.approx(table["chance"].mean(), abs=0.03)
+
+
+def test_the_best_threshold_is_the_best():
+    rng = np.random.default_rng(1)
+    masks = rng.random((20, 8, 8)) < 0.3
+    maps = np.where(masks, 0.4 + 0.6 * rng.random(masks.shape), 0.5 * rng.random(masks.shape))
+    chosen = best_threshold(maps, masks)
+    means = {t: localisation(maps, masks, t)["iou"].mean() for t in (0.1, 0.3, 0.6, 0.9)}
+    assert localisation(maps, masks, chosen)["iou"].mean() >= max(means.values())
+    assert 0.3 < chosen < 0.6
+
+
+def test_the_blind_map_is_the_mean():
+    maps = np.zeros((2, 2, 2))
+    maps[0, 0, 0], maps[1, 0, 0], maps[1, 1, 1] = 1, 1, 1
+    np.testing.assert_allclose(blind_map(maps), [[1, 0], [0, 0.5]])
+    assert (blind_map(np.ones((2, 2, 2))) == 0).all()
+
+
+def test_bad_masks_are_named():
+    maps, masks = np.zeros((2, 4, 4)), np.ones((2, 4, 4), dtype=bool)
+    for odd, message in (
+        (masks[:1], r"\(2, 4, 4\) and masks \(1, 4, 4\)"),
+        (masks.astype(float), "expected bool"),
+        (masks & (np.arange(2) == 0)[:, None, None], "mask 1 is empty"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            localisation(maps, odd)
