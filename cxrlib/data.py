@@ -659,8 +659,12 @@ class ChestData(pl.LightningDataModule):
     def _loader(self, split, shuffle=False):
         dataset = self.dataset(split)
         # The order of an epoch depends on the seed and on the epoch's number, not on what was drawn
-        # before: a training can be resumed. (Lightning says which epoch it is.)
-        order = DistributedSampler(dataset, num_replicas=1, rank=0, seed=self.seed)
+        # before: a training can be resumed. (Lightning says which epoch it is.) Several processes
+        # share the images of an epoch.
+        shares = {"num_replicas": 1, "rank": 0}
+        if self.trainer is not None:
+            shares = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
+        order = DistributedSampler(dataset, **shares, seed=self.seed)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

@@ -115,6 +115,19 @@ def test_the_command_line_trains_what_a_notebook_trains(chexpert_folder, tmp_pat
     assert "trained before" in subprocess.run(command, capture_output=True, text=True).stdout
 
 
+def test_two_processes_train_one_model_on_half_the_images_each(chexpert_folder, tmp_path):
+    command = [sys.executable, "-m", "cxrlib", "fit", "--config", str(CONFIGS / "workshop.yaml")]
+    command += ["--data.folder", str(chexpert_folder), "--runs", str(tmp_path / "runs"), *QUICK]
+    command += ["--settings.batch_size", "2", "--trainer.accelerator", "cpu"]
+    command += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    steps = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
+    assert steps == 16 / 2 / 2, "16 images, two processes, two images a step"
+    assert len(pd.read_csv(folder / "predictions.csv")) == 16
+
+
 def test_a_runs_folder_says_how_to_make_it_again(chexpert_folder, tmp_path):
     config = read_config("workshop")
     settings = dataclasses.replace(config.settings, size=32, epochs=1, method="max-constraint")

@@ -1,4 +1,5 @@
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -467,6 +468,18 @@ def test_the_order_of_training_follows_the_seed(chexpert_folder):
 
     assert torch.equal(first_targets(1), first_targets(1))
     assert not torch.equal(first_targets(1), first_targets(2))
+
+
+def test_processes_share_the_training_images(chexpert_folder):
+    parts = []
+    for rank in (0, 1):
+        data_module = ChestData(open_track(chexpert_folder), PAPER, size=32, batch_size=4)
+        data_module.trainer = SimpleNamespace(world_size=2, global_rank=rank)
+        sampler = data_module.train_dataloader().sampler
+        sampler.set_epoch(3)
+        parts.append(list(sampler))
+    assert [len(part) for part in parts] == [8, 8]
+    assert sorted(parts[0] + parts[1]) == list(range(16)), "each image once, in one of the two"
 
 
 def test_erasing_greys_out_a_rectangle():
