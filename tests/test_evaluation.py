@@ -118,16 +118,35 @@ def test_whole_patients_are_drawn():
     assert width(naive) < 0.6 * width(single)
 
 
-def test_interval_coverage_by_simulation():
-    # Scores of negatives are N(0, 1), of positives N(1, 1): the true AUROC is Φ(1/√2) = 0.760.
+def coverage(sets=250, resamples=250, patients=100, images=4, shared=0.7):
+    """How often 95% intervals hold the true AUROC: by whole patients, and by single images.
+
+    Scores of negatives are N(0, 1), of positives N(1, 1): the true AUROC is Φ(1/√2) = 0.760.
+    ``shared`` of the variance is a patient's own, the same in all images of the patient.
+    """
     rng = np.random.default_rng(0)
-    hits = 0
-    for trial in range(200):
-        y = np.repeat([0.0, 1.0], 60)
-        table = pd.DataFrame({"Edema": y}), pd.DataFrame({"Edema": rng.normal(y, 1)})
-        low, high = evaluate(*table, resamples=300, seed=trial).intervals.loc["Edema"]
-        hits += low <= 0.7602 <= high
-    assert 0.89 <= hits / 200 <= 0.99
+    groups = np.repeat(np.arange(patients), images)
+    y = groups % 2.0
+    hits = {"patients": 0, "images": 0}
+    for trial in range(sets):
+        person, image = rng.normal(size=patients)[groups], rng.normal(size=len(groups))
+        score = y + np.sqrt(shared) * person + np.sqrt(1 - shared) * image
+        tables = pd.DataFrame({"Edema": y}), pd.DataFrame({"Edema": score})
+        for unit, drawn_by in {"patients": groups, "images": None}.items():
+            drawn = bootstrap_auroc(*tables, drawn_by, resamples, seed=trial)["Edema"]
+            low, high = drawn.quantile([0.025, 0.975])
+            hits[unit] += low <= stats.norm.cdf(1 / np.sqrt(2)) <= high
+    return {unit: count / sets for unit, count in hits.items()}
+
+
+def test_interval_coverage_by_simulation():
+    # If 95% is true, a share of 250 data sets is in this band in 999 of 1,000 tries.
+    low, high = stats.binom.interval(0.999, 250, 0.95)
+    assert (low / 250, high / 250) == (0.9, 0.988)
+    found = coverage()
+    assert low / 250 <= found["patients"] <= high / 250
+    # Four images of one person are not four observations: drawn singly, they promise too much.
+    assert found["images"] < 0.85
 
 
 def test_the_bootstrap_follows_its_seed():
