@@ -37,6 +37,7 @@ import pandas as pd
 
 from cxrlib import cohort, configs, data, plots, training, widgets
 from cxrlib.evaluation import (
+    EvaluationError,
     at_threshold,
     calibration,
     compare,
@@ -465,13 +466,14 @@ if (track.folder / name).is_file():
 views = test.about["Path"].str.replace("images/", "").map(views)
 
 fewest = 20 if len(truth) > 500 else 5
-tables = {
-    name: subgroups(truth, scores, by, patients, minimum=fewest)
-    for name, by in {"sex": about["sex"], "age": ages, "view": views}.items()
-    if by.nunique() > 1
-}
-for name, table in tables.items():
-    print(f"by {name}: macro over {len(table.attrs['labels'])} observations")
+tables = {}
+for name, by in {"sex": about["sex"], "age": ages, "view": views}.items():
+    if by.nunique() > 1:
+        try:
+            tables[name] = subgroups(truth, scores, by, patients, minimum=fewest)
+            print(f"by {name}: macro over {len(tables[name].attrs['labels'])} observations")
+        except EvaluationError as too_few:
+            print(f"by {name}: {too_few}")
 
 # %%
 if tables:
@@ -490,7 +492,7 @@ if tables:
         "Macro AUROC with interval for women and men, for three bands of age, and for AP and PA views.",
     )
 else:
-    print("The test images of this track come without sex and age.")
+    print("The test images of this track are too few, or come without sex, age and view.")
 
 # %% [markdown]
 # Two intervals that part would be worth a question. Two that overlap are no proof of fairness: few images
