@@ -5,16 +5,24 @@ of one label. All maps of an image share its features, so these are computed onc
 then asked about every label in one batch.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
+from torch import nn
 from torch.nn.functional import interpolate
+from torchvision.models.densenet import _DenseBlock
+from torchvision.transforms.v2.functional import gaussian_blur
 
+from cxrlib import phantom
+from cxrlib.cohort import study_of
 from cxrlib.hierarchy import paper_hierarchy
 
 METHODS = {
@@ -44,7 +52,7 @@ class Maps:
         return self.images[:, self.labels.index(label)]
 
 
-def explain(model, images, labels=None, method="gradcam", names=None):
+def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     """Class activation maps of a batch of images, for many labels at the price of one.
 
     Parameters
@@ -56,6 +64,8 @@ def explain(model, images, labels=None, method="gradcam", names=None):
         (Draelos & Carin 2020), "layercam" (Jiang et al. 2021) or "eigencam" (Muhammad & Yeasin
         2020), on the head's convolution, as in the paper.
     names : the names of the model's outputs in order; by default the paper's 21.
+    finer : 0 for the head's convolution, as in the paper; 1 for the output of the last dense block
+        but one, whose maps are twice as fine and which knows less of what it sees; 2 and so on.
 
     Returns
     -------
@@ -64,8 +74,8 @@ def explain(model, images, labels=None, method="gradcam", names=None):
     Raises
     ------
     ValueError
-        An unknown method or label, images of another shape or range, or names that do not fit the
-        model.
+        An unknown method or label, images of another shape or range, names that do not fit the
+        model, or a model that has no block so fine.
 
     Examples
     --------
@@ -85,13 +95,17 @@ def explain(model, images, labels=None, method="gradcam", names=None):
     unknown = [label for label in labels if label not in names]
     if unknown or not labels:
         raise ValueError(f"unknown label {unknown[:1] or ''}: choose from {', '.join(names)}.")
+    shared, asked, layer = _halves(model, finer)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
+    asked.eval()
     try:
         # Also where the caller has switched gradients off for good.
         with torch.inference_mode(False), torch.no_grad():
-            features = model.features(images.clone())
-        small = torch.stack([_maps(model, one, labels, names, METHODS[method]) for one in features])
+            features = shared(images.clone())
+        places = [names.index(label) for label in labels]
+        cam = METHODS[method]
+        small = torch.stack([_maps(asked, layer, one, places, cam) for one in features])
     finally:
         for module, mode in modes:
             module.training = mode
@@ -100,19 +114,96 @@ def explain(model, images, labels=None, method="gradcam", names=None):
     return Maps(small, large, labels)
 
 
-def _maps(model, features, labels, names, method):
-    """Maps [L, h, w] of one image with features [C, h, w]."""
-    targets = [ClassifierOutputTarget(names.index(label)) for label in labels]
-    batch = features[None].expand(len(labels), -1, -1, -1)
+def _halves(model, finer):
+    """What all labels share, what each label asks anew, and the layer between, whose maps count."""
+    if finer == 0:
+        return model.features, model.head, model.head.conv
+    stages = _stages(model.features)
+    blocks = [i for i, stage in enumerate(stages) if isinstance(stage, _DenseBlock)]
+    if isinstance(finer, bool) or not isinstance(finer, int) or not 0 < finer < len(blocks):
+        raise ValueError(
+            f"finer={finer!r}: expected a whole number from 0 to {len(blocks) - 1} for this model."
+        )
+    cut, layer = blocks[-1 - finer] + 1, nn.Identity()
+    return nn.Sequential(*stages[:cut]), nn.Sequential(layer, *stages[cut:], model.head), layer
+
+
+def _stages(module):
+    """The modules of nested ``nn.Sequential``s, in order."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [stage for part in module for stage in _stages(part)]
+
+
+def _maps(asked, layer, features, places, method):
+    """Maps [L, h, w] of one image with features [C, h, w], for the outputs ``places``."""
+    targets = [ClassifierOutputTarget(place) for place in places]
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        method(model=model.head, target_layers=[model.head.conv]) as cam,
+        method(model=asked, target_layers=[layer]) as cam,
     ):
+        batch = features[None].repeat(len(places), 1, 1, 1).requires_grad_()
         return torch.from_numpy(cam(input_tensor=batch, targets=targets))
 
 
 # --- Does the map lie on the finding? -------------------------------------------------------------
+
+
+def find_masks(track, paths, size):
+    """Where the findings of some images are known to be.
+
+    Parameters
+    ----------
+    track : a phantom, whose masks are drawn again, or NIH, whose boxes become masks. Of CheXpert's
+        findings the place is not known.
+    paths : of images of the track, as in its table.
+    size : of the masks, in pixels.
+
+    Returns
+    -------
+    dict : label → (rows, masks), for observations and groups; ``rows`` int [n], the positions in
+    ``paths`` of the images that show it, ``masks`` bool [n, size, size], none of them empty. The
+    mask of a group is all of its findings' masks together; on NIH, that of the boxed ones.
+    """
+    paths = list(paths)
+    if track.name == "phantom":
+        draw = delayed(_phantom_masks)
+        found = Parallel(n_jobs=-1)(draw(track.folder, path, size) for path in paths)
+    elif track.name == "nih":
+        by_path = dict(list(track.boxes.groupby("path")))
+        found = [_box_masks(by_path.get(path), size) for path in paths]
+    else:
+        raise ValueError(
+            f"track {track.name!r}: where its findings are is not known. Use the phantom or NIH."
+        )
+    hierarchy, masks = paper_hierarchy(), {}
+    for label in hierarchy.labels:
+        below = [label, *hierarchy.descendants(label)]
+        kept = {}
+        for row, of_image in enumerate(found):
+            shown = [of_image[name] for name in below if name in of_image]
+            if shown and np.any(shown):
+                kept[row] = np.any(shown, axis=0)
+        if kept:
+            masks[label] = np.array(list(kept)), np.stack(list(kept.values()))
+    return masks
+
+
+def _phantom_masks(folder, path, size):
+    study = study_of(folder, path)
+    return phantom.masks(study, size, "lateral" if path.endswith("lateral.jpg") else "frontal")
+
+
+def _box_masks(boxes, size):
+    """observation → bool [size, size], from boxes in fractions of the image."""
+    masks = {}
+    for box in () if boxes is None else boxes.itertuples():
+        mask = masks.setdefault(box.observation, np.zeros((size, size), dtype=bool))
+        left, top = int(box.x * size), int(box.y * size)
+        right, bottom = np.ceil([(box.x + box.width) * size, (box.y + box.height) * size])
+        mask[top : int(bottom), left : int(right)] = True
+    return masks
 
 
 def localisation(maps, masks, threshold=0.5):
@@ -188,6 +279,126 @@ def _check_masks(maps, masks):
             f"mask {empty[0]} is empty: leave out images on which the finding is not to be seen."
         )
     return maps, masks
+
+
+# --- Does the map depend on the model? ------------------------------------------------------------
+
+
+def randomised(model, seed=0):
+    """Copies of a model that have forgotten more and more, from its output down.
+
+    The randomisation test of Adebayo et al. 2018: a map that stays the same when what the model
+    has learnt is replaced by chance does not explain the model.
+
+    Parameters
+    ----------
+    model : ChestNet; it is left as it is.
+    seed : of the new weights.
+
+    Yields
+    ------
+    (stage, model) : what was drawn anew last, and the copy, in evaluation mode: first "logits"
+        alone, then "dense" too, then "conv", then "block 3" and so on down to "stem", where
+        nothing is left of the training.
+    """
+    copy = deepcopy(model).eval()
+    stages = {"stem": []}
+    for stage in _stages(copy.features):
+        if isinstance(stage, _DenseBlock):
+            stages[f"block {len(stages)}"] = []
+        stages[list(stages)[-1]].append(stage)
+    head = copy.head
+    stages |= {"conv": [head.conv, head.norm], "dense": [head.dense], "logits": [head.logits]}
+    for number, name in enumerate(reversed(stages)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + number)
+            for module in nn.ModuleList(stages[name]).modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+        yield name, deepcopy(copy)
+
+
+def rank_correlation(one, other):
+    """Spearman's correlation of maps [..., H, W] with others, map by map: float [...].
+
+    0 where a map is the same everywhere: it says nothing that could agree.
+    """
+    one, other = (np.asarray(maps, dtype=float) for maps in (one, other))
+    if one.shape != other.shape or one.ndim < 2:
+        raise ValueError(f"maps {one.shape} and {other.shape}: expected the same [..., H, W].")
+    ranks = [rankdata(m.reshape(*m.shape[:-2], -1), axis=-1) for m in (one, other)]
+    a, b = (r - r.mean(axis=-1, keepdims=True) for r in ranks)
+    both = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    return np.where(both > 0, (a * b).sum(axis=-1) / np.where(both > 0, both, 1), 0.0)
+
+
+# --- Does the score depend on what the map shows? -------------------------------------------------
+
+
+@torch.inference_mode()
+def deletion_insertion(model, images, maps, label, steps=12, names=None, readout=torch.sigmoid):
+    """Scores while the image is blurred away, or comes back, in the order that a map gives.
+
+    *Deletion* blurs the highest places of the map first: the sooner the score falls, the better the
+    map. *Insertion* starts from the blurred image and brings the highest places back first: the
+    sooner the score rises, the better.
+
+    Parameters
+    ----------
+    model : ChestNet.
+    images : float [B, 1, H, W], 0 … 1.
+    maps : float [B, H, W], of any order; ties are broken at random.
+    label : whose score is followed.
+    steps : in how many equal steps the image goes or comes.
+    names : the names of the model's outputs; by default the paper's 21.
+    readout : from logits to probabilities, see ``training.make_readout``.
+
+    Returns
+    -------
+    deletion, insertion : float arrays [B, steps + 1], the score with 0, 1, … of the steps done.
+
+    References
+    ----------
+    Petsiuk et al. 2018.
+    """
+    check_images(images)
+    maps = np.asarray(maps, dtype=float)
+    if maps.shape != (len(images), *images.shape[-2:]):
+        raise ValueError(f"maps {maps.shape} for images {tuple(images.shape)}: expected [B, H, W].")
+    place = list(paper_hierarchy().labels if names is None else names).index(label)
+    model.eval()
+    chance = np.random.default_rng(0).random(maps.shape[1:])
+    order = np.lexsort(
+        (np.broadcast_to(chance, maps.shape).reshape(len(maps), -1), -maps.reshape(len(maps), -1))
+    )
+    rank = torch.from_numpy(np.argsort(order, axis=1)).reshape(len(maps), 1, *maps.shape[1:])
+    kernel = images.shape[-1] // 4 * 2 + 1
+    blurred = gaussian_blur(images, [kernel, kernel], [images.shape[-1] / 10] * 2)
+    curves = []
+    for start, end in ((images, blurred), (blurred, images)):
+        scores = []
+        for step in range(steps + 1):
+            done = rank < step / steps * rank[0].numel()
+            scores.append(readout(model(torch.where(done, end, start)))[:, place])
+        curves.append(torch.stack(scores, dim=1).numpy())
+    return tuple(curves)
+
+
+def covered(groups, children):
+    """The share of each child's map that lies in its group's: Σ min(group, child) / Σ child.
+
+    Parameters
+    ----------
+    groups, children : float [N, H, W], 0 … 1.
+
+    Returns
+    -------
+    float [N]; NaN where the child's map is empty.
+    """
+    groups, children = (np.asarray(maps, dtype=float) for maps in (groups, children))
+    mass = children.sum(axis=(1, 2))
+    both = np.minimum(groups, children).sum(axis=(1, 2))
+    return np.where(mass > 0, both / np.where(mass > 0, mass, 1), np.nan)
 
 
 def check_images(images):
