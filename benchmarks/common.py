@@ -1,13 +1,19 @@
-"""What the two benchmarks on real radiographs share: their options, models and records."""
+"""What the benchmarks share: models, options of those on real radiographs, records, processes."""
 
 import argparse
+import contextlib
 import hashlib
 import json
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torchvision.transforms import v2
+from tqdm import tqdm
 
 from cxrlib import data, training
 from cxrlib.cohort import RECORD, write_cohort
@@ -79,3 +85,44 @@ def write_json(path, content):
     partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
     return path
+
+
+def equalised(grey):
+    """Images as the course's models see them: from uint8 [N, 1, H, W] to float, 0 … 1."""
+    return torch.stack([v2.functional.equalize(image) for image in grey]) / 255
+
+
+def rounded(value):
+    """The same with every number rounded to five places."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def parallel(work, tasks, jobs, what):
+    """``work(task)`` for every task, ``jobs`` at a time, one thread each; results in order."""
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_one_thread) as pool,
+        tqdm(total=len(tasks), desc=what, unit="run") as bar,
+    ):
+        futures = [pool.submit(_quietly, work, task) for task in tasks]
+        try:
+            for done in as_completed(futures):
+                done.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        return [future.result() for future in futures]
+
+
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def _quietly(work, task):
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        return work(task)

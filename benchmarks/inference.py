@@ -26,7 +26,7 @@ from cxrlib.uncertainty import mc_dropout
 def plain_maps(model, image):
     """One map for each output, the whole network each time."""
     model.eval()
-    with GradCAM(model=model, target_layers=[model.head.conv]) as cam:
+    with GradCAM(model=model, target_layers=[model.head.relu]) as cam:
         for label in range(model.head.logits.out_features):
             cam(input_tensor=image, targets=[ClassifierOutputTarget(label)])
 

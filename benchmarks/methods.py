@@ -19,19 +19,15 @@ what the figures were made of and with.
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from common import RESULTS, write_json
+from common import RESULTS, parallel, write_json
 from tqdm import tqdm
 
 from cxrlib import training
@@ -88,30 +84,7 @@ def grid(conditions=CONDITIONS, methods=tuple(METHODS), seeds=5):
 
 def train_all(tasks, jobs):
     """Train every task, ``jobs`` at a time, one thread each: ``{task: folder}``."""
-    spawn = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_one_thread) as pool,
-        tqdm(total=len(tasks), desc="trainings", unit="run") as bar,
-    ):
-        futures = {pool.submit(_quietly, task): task for task in tasks}
-        folders = {}
-        try:
-            for done in as_completed(futures):
-                folders[futures[done]] = done.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return {task: folders[task] for task in tasks}
-
-
-def _one_thread():
-    torch.set_num_threads(1)
-
-
-def _quietly(task):
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        return task.train()
+    return dict(zip(tasks, parallel(Task.train, tasks, jobs, "trainings"), strict=True))
 
 
 # --- Measuring ------------------------------------------------------------------------------------

@@ -62,9 +62,9 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     labels : names of the labels to explain; by default all.
     method : "gradcam" (Selvaraju et al. 2017), "gradcam++" (Chattopadhyay et al. 2018), "hirescam"
         (Draelos & Carin 2020), "layercam" (Jiang et al. 2021) or "eigencam" (Muhammad & Yeasin
-        2020), on the head's convolution, as in the paper.
+        2020), on the head's convolution after its ReLU, as in the paper.
     names : the names of the model's outputs in order; by default the paper's 21.
-    finer : 0 for the head's convolution, as in the paper; 1 for the output of the last dense block
+    finer : 0 for that layer; 1 for the output of the last dense block
         but one, whose maps are twice as fine and which knows less of what it sees; 2 and so on.
 
     Returns
@@ -117,7 +117,7 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
 def _halves(model, finer):
     """What all labels share, what each label asks anew, and the layer between, whose maps count."""
     if finer == 0:
-        return model.features, model.head, model.head.conv
+        return model.features, model.head, model.head.relu
     stages = _stages(model.features)
     blocks = [i for i, stage in enumerate(stages) if isinstance(stage, _DenseBlock)]
     if isinstance(finer, bool) or not isinstance(finer, int) or not 0 < finer < len(blocks):

@@ -30,7 +30,7 @@ class Head(nn.Sequential):
     """The head of arXiv 2502.03591, from feature maps [B, C, h, w] to logits [B, L].
 
     A 3×3 convolution with ReLU, batch normalisation, the mean over the map, a dense layer with
-    ReLU, dropout, and one output per label. Grad-CAM looks at ``conv``'s maps.
+    ReLU, dropout, and one output per label. Grad-CAM looks at the maps after ``relu``.
     """
 
     def __init__(self, in_channels, num_labels, channels=512, hidden=128, dropout=0.5):

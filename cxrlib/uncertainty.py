@@ -289,15 +289,42 @@ def _groups(groups, count):
 # --- Backing off up the hierarchy -----------------------------------------------------------------
 
 
-def statements(scores, hierarchy, threshold, back_off=True):
-    """What is said of every image: the deepest labels that score at least ``threshold``.
+def doubt_groups(scores, hierarchy, factor):
+    """Scores under which groups are doubted more than observations, made coherent.
 
-    Where a child falls below the threshold, its group may still reach it: "Fluid Accumulation, kind
-    not certain" is said instead of Edema. Without ``back_off`` only observations are said.
+    A group's doubt, one minus its score, is multiplied by ``factor``; then each group is raised to
+    the highest of its children, since who says the child has said the group.
 
     Parameters
     ----------
-    scores : DataFrame [N, L], coherent (see ``Hierarchy.make_coherent``).
+    scores : DataFrame [N, L], 0 … 1.
+    factor : at least 1. With 1 a group is said as soon as an observation would be. With ``np.inf``
+        a group is never said for itself, which is plain abstention: an observation or nothing.
+
+    Returns
+    -------
+    DataFrame [N, L], coherent.
+    """
+    if not factor >= 1:
+        raise ValueError(f"factor={factor!r}: expected a number of at least 1, or infinity.")
+    groups = [label for label in scores if label not in OBSERVATIONS and hierarchy.children(label)]
+    doubted = scores.copy()
+    if np.isinf(factor):
+        doubted[groups] = 0.0
+    else:
+        doubted[groups] = (1 - factor * (1 - scores[groups])).clip(lower=0)
+    return hierarchy.make_coherent(doubted, how="max")
+
+
+def statements(scores, hierarchy, threshold):
+    """What is said of every image: the deepest labels that score at least ``threshold``.
+
+    Where a child falls below the threshold, its group may still reach it: "Fluid Accumulation, kind
+    not certain" is said instead of Edema. "Uncertain" is never said: it states nothing.
+
+    Parameters
+    ----------
+    scores : DataFrame [N, L], coherent, of ``doubt_groups``.
     threshold : 0 … 1, or infinite to say nothing.
 
     Returns
@@ -312,29 +339,25 @@ def statements(scores, hierarchy, threshold, back_off=True):
     if hierarchy.incoherent(scores).any():
         raise ValueError(
             "the scores are not coherent: a child would be said while its group is denied. Use "
-            "hierarchy.make_coherent(scores) first."
+            "doubt_groups(scores, hierarchy, factor) first."
         )
-    reached = scores[_sayable(scores, hierarchy, back_off)] >= threshold
+    reached = scores >= threshold
     said = pd.DataFrame(False, index=scores.index, columns=scores.columns)
-    for label in reached:
-        deeper = [name for name in hierarchy.descendants(label) if name in reached]
+    for label in _sayable(scores, hierarchy):
+        deeper = list(hierarchy.descendants(label))
         said[label] = reached[label] & ~reached[deeper].any(axis=1)
     return said
 
 
-def _sayable(scores, hierarchy, back_off):
-    """Labels that are statements about the patient: all but "Uncertain", that nothing was found."""
-    return [
-        label
-        for label in scores.columns
-        if label in OBSERVATIONS or (back_off and hierarchy.children(label))
-    ]
+def _sayable(scores, hierarchy):
+    """Labels that state something about the patient: observations, and groups of them."""
+    return [label for label in scores if label in OBSERVATIONS or hierarchy.children(label)]
 
 
-def highest_wrong(scores, truth, hierarchy, back_off=True):
+def highest_wrong(scores, truth, hierarchy):
     """The highest score of a label that is not true: [N]; −infinity where there is none.
 
-    A report says something wrong exactly where the threshold is not above it.
+    A report says something wrong exactly where its threshold is not above this.
 
     Parameters
     ----------
@@ -342,7 +365,7 @@ def highest_wrong(scores, truth, hierarchy, back_off=True):
     truth : DataFrame [N, L] of 0, 1, NaN; it is closed first (an ancestor of what is true is true).
     """
     scores, truth = _same_table(scores, hierarchy.close(truth))
-    labels = _sayable(scores, hierarchy, back_off)
+    labels = _sayable(scores, hierarchy)
     wrong = scores[labels].where(truth[labels] == 0)
     return wrong.max(axis=1).fillna(-np.inf).to_numpy()
 
@@ -423,3 +446,50 @@ def specificity(said, truth, hierarchy, prevalence):
             )
         )
     return pd.concat(rows, ignore_index=True)
+
+
+# --- Images that are no frontal radiographs -------------------------------------------------------
+
+
+def odd_images(images, seed=0):
+    """Images that a model of frontal radiographs should not be sure about.
+
+    Parameters
+    ----------
+    images : float [N, 1, H, W], 0 … 1, frontal radiographs, some of which are spoilt.
+
+    Returns
+    -------
+    dict : kind → float [N, 1, H, W]: "inverted" (black for white), "upside down", "on its side",
+    "blank", "noise", and "photograph", a landscape drawn by code.
+    """
+    check_images(images)
+    rng = np.random.default_rng(seed)
+    size = images.shape[-1]
+    levels = torch.from_numpy(rng.random((len(images), 1, 1, 1), dtype=np.float32))
+    landscapes = np.stack([_landscape(rng, size) for _ in images])[:, None]
+    return {
+        "inverted": 1 - images,
+        "upside down": images.flip(-2),
+        "on its side": images.rot90(1, (-2, -1)),
+        "blank": levels.expand(-1, 1, size, size).clone(),
+        "noise": torch.from_numpy(rng.random(images.shape, dtype=np.float32)),
+        "photograph": torch.from_numpy(landscapes.astype(np.float32)),
+    }
+
+
+def _landscape(rng, size):
+    """Sky with a sun, two ranges of hills, a house: float [size, size], 0 … 1."""
+    y, x = np.mgrid[:size, :size] / size
+    sun = np.exp(-((x - rng.uniform(0.1, 0.9)) ** 2 + (y - rng.uniform(0.1, 0.3)) ** 2) / 0.004)
+    scene = 0.75 - 0.3 * y + 0.4 * sun
+    for level, grey in ((0.45, 0.45), (0.65, 0.25)):
+        waves = sum(
+            rng.uniform(0.02, 0.06) * np.sin(2 * np.pi * (k * x + rng.random())) for k in (1, 2, 5)
+        )
+        grass = 0.05 * rng.standard_normal((size, size))
+        scene = np.where(y > level + waves, grey + grass, scene)
+    left, top, wide = rng.uniform(0.1, 0.6), rng.uniform(0.6, 0.7), rng.uniform(0.15, 0.3)
+    house = (x > left) & (x < left + wide) & (y > top) & (y < top + wide)
+    roof = (y < top) & (y > top - wide / 2 + np.abs(x - left - wide / 2))
+    return np.where(house, 0.85, np.where(roof, 0.1, scene)).clip(0, 1)

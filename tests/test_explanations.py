@@ -27,7 +27,7 @@ def images():
 def by_hand(model, image, label):
     """Grad-CAM through the whole network for one image and label, by its two equations."""
     kept = {}
-    hook = model.head.conv.register_forward_hook(lambda m, i, o: kept.update(maps=o))
+    hook = model.head.relu.register_forward_hook(lambda m, i, o: kept.update(maps=o))
     logit = model(image[None])[0, LABELS.index(label)]
     hook.remove()
     (gradient,) = torch.autograd.grad(logit, kept["maps"])
@@ -76,7 +76,7 @@ def test_explaining_leaves_the_model_as_it_was(model, images):
     assert not any(module.training for module in model.modules())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert not model.head.conv._forward_hooks
+    assert not model.head.relu._forward_hooks
     with torch.inference_mode():
         explain(model, images.clone())
 

@@ -397,9 +397,13 @@ repairs = {"as predicted": scores} | {
 }
 moved = {name: (table - scores).abs().mean(axis=None) for name, table in repairs.items()}
 for name, table in repairs.items():
-    print(f"{name:23} contradictions left: {'some' if hierarchy.incoherent(table).any() else 'none'}")
+    print(
+        f"{name:23} contradictions left: {'some' if hierarchy.incoherent(table).any() else 'none'}"
+    )
 nearest = np.square(repairs["repaired by projection"] - scores).sum(axis=None)
-others = [np.square(repairs[f"repaired by {how}"] - scores).sum(axis=None) for how in ("max", "min")]
+others = [
+    np.square(repairs[f"repaired by {how}"] - scores).sum(axis=None) for how in ("max", "min")
+]
 print("the projection is nearest, in squared distance:", bool(nearest <= min(others)))
 
 # %% tags=["nbval-ignore-output"]
