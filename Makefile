@@ -101,7 +101,7 @@ experiments: data ## train and compare all methods: about two hours on two cores
 	@CXR_DATA= $(BIN)/python benchmarks/methods.py
 
 clean: ## remove what the commands made, except .venv
-	rm -rf build runs data/phantom data/.phantom.partial-* .pytest_cache .ruff_cache .hypothesis
+	rm -rf build runs data/phantom* data/.phantom*.partial-* .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv too
 	rm -rf $(VENV) cxrlib.egg-info

@@ -56,7 +56,7 @@ def png(fig, alt):
     return {"image/png": buffer.getvalue(), "text/plain": f"[figure] {alt}"}
 
 
-def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1):
+def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1, maps=None):
     """Radiographs in a grid.
 
     Parameters
@@ -67,6 +67,7 @@ def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1):
     title : of the whole figure.
     masks : sequence of boolean [H, W] arrays to outline, or None each.
     size : of one image, in inches.
+    maps : sequence of [H, W] arrays, 0 … 1, to lay over the images in colour, or None each.
     """
     rows = -(-len(images) // columns)
     line = 0.2 * max((text.count("\n") + 1 for text in titles or []), default=0)
@@ -78,8 +79,14 @@ def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1):
         image = np.squeeze(np.asarray(image))
         top = 255 if image.dtype == np.uint8 else 1
         axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="lanczos")
+        if maps is not None and maps[i] is not None:
+            heat = np.asarray(maps[i], dtype=float).clip(0, 1)
+            colours = plt.get_cmap("inferno")(heat)
+            colours[..., 3] = 0.75 * heat**0.7
+            axis.imshow(colours, interpolation="bilinear")
         if masks is not None and masks[i] is not None and masks[i].any():
-            axis.contour(masks[i], levels=[0.5], colors=[ORANGE], linewidths=1.2)
+            line = SKY if maps is not None else ORANGE
+            axis.contour(masks[i], levels=[0.5], colors=[line], linewidths=1.2)
         if titles is not None:
             axis.set_title(titles[i], fontsize=9.5, loc="center", pad=3)
     if title:
@@ -120,7 +127,9 @@ def _layout(hierarchy):
     return {label: (depth[label], -row[label]) for label in hierarchy.labels}
 
 
-def draw_hierarchy(hierarchy, values=None, title=None, highlight=(), limits=(0, 1), label=None):
+def draw_hierarchy(
+    hierarchy, values=None, title=None, highlight=(), limits=(0, 1), label=None, marked=()
+):
     """Draw a hierarchy from left to right, parents before children.
 
     Parameters
@@ -131,6 +140,7 @@ def draw_hierarchy(hierarchy, values=None, title=None, highlight=(), limits=(0, 
     highlight : edges (parent, child) to draw in colour.
     limits : values for the lightest and the darkest colour.
     label : what the values are, for the caption under the drawing.
+    marked : labels whose boxes get a coloured frame.
     """
     places = _layout(hierarchy)
     depth = max(x for x, _ in places.values())
@@ -152,7 +162,8 @@ def draw_hierarchy(hierarchy, values=None, title=None, highlight=(), limits=(0, 
         box = FancyBboxPatch(
             (x - half_width, y - half_height), 2 * half_width, 2 * half_height,
             boxstyle="round,pad=0,rounding_size=0.12", mutation_aspect=3,
-            facecolor=shades(share * 0.85), edgecolor=GREY, linewidth=1, zorder=3,
+            facecolor=shades(share * 0.85), edgecolor=RED if name in marked else GREY,
+            linewidth=3 if name in marked else 1, zorder=3,
         )  # fmt: skip
         axis.add_patch(box)
         text = name if value is None else f"{name}  {value:.2f}"
@@ -218,8 +229,9 @@ def intervals(points, title, xlabel, low=None, high=None, reference=None, xlim=N
     names = list(points.index)[::-1]
     count = len(points.columns)
     fig, axis = figure(height=1.1 + 0.3 * len(names) * max(1, 0.42 * count))
+    gap = min(0.24, 0.7 / count)
     for i, column in enumerate(points):
-        y = np.arange(len(names)) + ((count - 1) / 2 - i) * 0.24
+        y = np.arange(len(names)) + ((count - 1) / 2 - i) * gap
         x = points[column].reindex(names)
         colour = [BLUE, ORANGE, GREEN, PINK][i % 4]
         if low is not None:

@@ -89,10 +89,13 @@ def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
 def augmented_passes(model, images, passes=10, transform=None, seed=0, readout=torch.sigmoid):
     """Test-time augmentation: the probabilities of slightly changed copies, [passes, B, L].
 
+    Within a pass, all images are changed alike.
+
     Parameters
     ----------
     model, images, passes, readout : as in ``mc_dropout``.
-    transform : from uint8 [1, H, W] to float [1, H, W]; by default the training augmentation.
+    transform : from uint8 [B, 1, H, W] to float of the same shape; by default the training
+        augmentation.
     seed : of the changes.
     """
     _check_passes(passes)
@@ -101,10 +104,7 @@ def augmented_passes(model, images, passes=10, transform=None, seed=0, readout=t
     grey = (images * 255).round().to(torch.uint8)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        scores = [
-            readout(model(torch.stack([transform(image) for image in grey]))) for _ in range(passes)
-        ]
-    return torch.stack(scores)
+        return torch.stack([readout(model(transform(grey))) for _ in range(passes)])
 
 
 @torch.inference_mode()

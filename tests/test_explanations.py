@@ -1,10 +1,25 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
-from cxrlib import models
-from cxrlib.explanations import METHODS, best_threshold, blind_map, explain, localisation
+from cxrlib import data, models, phantom
+from cxrlib.cohort import study_of, write_cohort
+from cxrlib.explanations import (
+    METHODS,
+    best_threshold,
+    blind_map,
+    covered,
+    deletion_insertion,
+    explain,
+    find_masks,
+    localisation,
+    randomised,
+    rank_correlation,
+)
 from cxrlib.hierarchy import paper_hierarchy
 
 LABELS = paper_hierarchy().labels
@@ -167,3 +182,141 @@ def test_bad_masks_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             localisation(maps, odd)
+
+
+def test_a_finer_layer_gives_finer_maps(model, images):
+    for finer, side in ((1, 8), (2, 16)):
+        maps = explain(model, images, ["Edema", "Fracture"], method="layercam", finer=finer)
+        assert maps.features.shape == (3, 2, side, side)
+    for finer in (3, -1, True, 1.5):
+        with pytest.raises(ValueError, match=f"finer={finer}.*0 to 2"):
+            explain(model, images, finer=finer)
+
+
+def test_layercam_of_a_finer_layer_equals_one_written_by_hand(model, images):
+    block = model.features[0].denseblock2
+    kept = {}
+    hook = block.register_forward_hook(lambda m, i, o: kept.update(maps=o))
+    logit = model(images[:1])[0, LABELS.index("Edema")]
+    hook.remove()
+    (slope,) = torch.autograd.grad(logit, kept["maps"])
+    cam = (slope.relu() * kept["maps"]).sum(dim=1)[0].relu().detach()
+    cam = (cam - cam.min()) / (cam.max() - cam.min())
+    found = explain(model, images[:1], ["Edema"], method="layercam", finer=1).features[0, 0]
+    torch.testing.assert_close(found, cam, atol=1e-5, rtol=0)
+
+
+def test_the_other_preset_can_be_explained_finely():
+    torch.manual_seed(0)
+    maps = explain(models.build("densenet121"), torch.rand(1, 1, 64, 64), ["Edema"], finer=1)
+    assert maps.features.shape == (1, 1, 4, 4)
+
+
+# --- Where the findings are -----------------------------------------------------------------------
+
+
+def test_masks_of_a_phantom_are_those_it_was_drawn_with(tmp_path):
+    write_cohort(
+        tmp_path / "c", {"train": 6, "valid": 1, "test": 1}, 32, processes=1, progress=False
+    )
+    track = data.open_track(tmp_path / "c")
+    paths = list(track.split("train")["path"])
+    found = find_masks(track, paths, 32)
+    paper = paper_hierarchy()
+    for row, path in enumerate(paths):
+        known = phantom.masks(study_of(track.folder, path), 32)
+        for label in set(LABELS) - {"Uncertain", "No Finding"}:
+            below = [known[n] for n in (label, *paper.descendants(label)) if n in known]
+            expected = np.any(below, axis=0) if below else np.zeros((32, 32), dtype=bool)
+            rows, masks = found.get(label, (np.array([]), None))
+            if expected.any():
+                assert (masks[list(rows).index(row)] == expected).all()
+            else:
+                assert row not in rows
+
+
+def test_masks_of_nih_are_its_boxes(nih_folder):
+    track = data.open_track(nih_folder)
+    track.boxes.loc[0, "observation"] = "Pneumonia"
+    paths = list(track.table["path"])
+    rows, masks = find_masks(track, paths, 64)["Pneumonia"]
+    assert [paths[row] for row in rows] == ["images/00000001_000.png"]
+    expected = np.zeros((64, 64), dtype=bool)
+    expected[16:20, 32:40] = True
+    assert (masks[0] == expected).all()
+    assert set(find_masks(track, paths, 64)) == {
+        "Pneumonia", "Consolidation", "Fluid Accumulation", "Opacity", "Abnormal"
+    }  # fmt: skip
+
+
+def test_where_chexperts_findings_are_is_not_known(chexpert_folder):
+    with pytest.raises(ValueError, match="'chexpert'.*not known"):
+        find_masks(data.open_track(chexpert_folder), [], 32)
+
+
+# --- Does the map depend on the model? ------------------------------------------------------------
+
+
+def test_more_and_more_is_forgotten(model):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    stages, changed = [], []
+    for stage, copy in randomised(model, seed=1):
+        stages.append(stage)
+        values = copy.state_dict().items()
+        changed.append({name for name, value in values if not torch.equal(value, before[name])})
+    assert stages == ["logits", "dense", "conv", "block 3", "block 2", "block 1", "stem"]
+    assert changed[0] == {"head.logits.weight", "head.logits.bias"}
+    assert all(one < more for one, more in pairwise(changed))
+    weights = {name for name, _ in model.named_parameters() if name.endswith("weight")}
+    # Batch normalisation starts at one and zero, so a weight of one may be drawn anew as it was.
+    moved = {name for name in weights if before[name].ndim > 1}
+    assert moved <= changed[-1]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_rank_correlation_is_scipys():
+    rng = np.random.default_rng(0)
+    one, other = rng.random((2, 3, 4, 5)).round(1), rng.random((2, 3, 4, 5)).round(1)
+    found = rank_correlation(one, other)
+    assert found.shape == (2, 3)
+    expected = stats.spearmanr(one[1, 2].ravel(), other[1, 2].ravel()).statistic
+    assert found[1, 2] == pytest.approx(expected)
+    assert (rank_correlation(one, np.ones_like(one)) == 0).all()
+    assert rank_correlation(one, -one) == pytest.approx(-1)
+    with pytest.raises(ValueError, match="the same"):
+        rank_correlation(one, other[0])
+
+
+# --- Deletion, insertion, covering ----------------------------------------------------------------
+
+
+class Bright(nn.Module):
+    """A model whose only logit is the brightness of the upper left corner, steeply."""
+
+    def forward(self, images):
+        return 20 * images[:, 0, :16, :16].mean(dim=(1, 2))[:, None] - 15
+
+
+def test_deletion_and_insertion_follow_the_map():
+    images = torch.zeros(2, 1, 64, 64)
+    images[:, :, :16, :16] = 1.0
+    right, wrong = np.zeros((2, 64, 64)), np.zeros((2, 64, 64))
+    right[:, :16, :16], wrong[:, 48:, 48:] = 1, 1
+    lost, gained = deletion_insertion(Bright(), images, right, "it", steps=16, names=["it"])
+    assert lost.shape == gained.shape == (2, 17)
+    assert lost[:, 0] == pytest.approx(gained[:, -1])
+    assert lost[:, -1] == pytest.approx(gained[:, 0])
+    # The corner is a sixteenth of the image: the first step removes all of it, or brings it back.
+    assert lost[:, 1] == pytest.approx(lost[:, -1])
+    assert gained[:, 1] == pytest.approx(gained[:, -1])
+    late, _ = deletion_insertion(Bright(), images, wrong, "it", steps=16, names=["it"])
+    assert (late[:, 1] > lost[:, 1] + 0.3).all()
+    with pytest.raises(ValueError, match=r"expected \[B, H, W\]"):
+        deletion_insertion(Bright(), images, right[:1], "it", names=["it"])
+
+
+def test_covered_by_hand():
+    child = np.array([[[1.0, 0.5], [0.0, 0.5]]])
+    assert covered(child, child) == pytest.approx(1)
+    assert covered(np.array([[[0.5, 1.0], [1.0, 0.0]]]), child) == pytest.approx((0.5 + 0.5) / 2)
+    assert np.isnan(covered(child, np.zeros((1, 2, 2))))

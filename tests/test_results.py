@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import NIH_UNLABELLED, OBSERVATIONS
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -147,3 +148,115 @@ def test_coherent_methods_have_no_contradiction(methods):
     for run in methods["runs"]:
         if run["method"] in coherent:
             assert run["soft"] == run["hard"] == 0
+
+
+# --- Explanations ---------------------------------------------------------------------------------
+
+PAPER = paper_hierarchy()
+
+
+@pytest.fixture(scope="module")
+def explained():
+    return read("explanations.json")
+
+
+@pytest.fixture(scope="module")
+def doubted():
+    return read("uncertainty.json")
+
+
+@pytest.mark.parametrize("name", ["explanations.json", "uncertainty.json"])
+def test_what_was_measured_is_said(name):
+    result = read(name)
+    assert {"seeds", "settings", "phantom", "versions"} <= set(result)
+    assert len(result["phantom"]["generator"]) == 12
+
+
+def test_every_way_is_scored_for_every_label_with_every_seed(explained):
+    rows = pd.DataFrame(explained["localisation"])
+    seen = sorted(set(OBSERVATIONS) - {"No Finding"})
+    groups = [label for label in PAPER.labels if PAPER.children(label)]
+    maps = rows[(rows["guess"] == "map") & ~rows["way"].str.startswith("finer network")]
+    ways = [*explained["ways"], "layercam, both layers"]
+    expected = set(itertools.product(ways, range(explained["seeds"]), {*seen, *groups}))
+    assert set(zip(maps["way"], maps["seed"], maps["label"], strict=True)) == expected
+    assert len(maps) == len(expected)
+    for measure in ("hit", "iou", "auprc", "chance"):
+        assert rows[measure].between(0, 1).all()
+    # The same images are behind every guess about a label.
+    assert (rows.groupby("label")["images"].nunique() == 1).all()
+    chance = rows.groupby("label")["chance"]
+    assert (chance.max() - chance.min()).max() < 1e-4
+
+
+def test_eigen_cam_fails_the_randomisation_test_as_it_must(explained):
+    rows = pd.DataFrame(explained["randomisation"])
+    stages = {"another seed", "logits", "dense", "conv", "block 3", "block 2", "block 1", "stem"}
+    assert set(rows["stage"]) == stages
+    assert rows["correlation"].between(-1, 1).all()
+    blind = rows[(rows["way"] == "eigencam") & rows["stage"].isin(["logits", "dense"])]
+    assert (blind["correlation"] > 0.999).all()
+
+
+def test_every_edge_is_measured_for_covering(explained):
+    rows = pd.DataFrame(explained["covered"])
+    assert set(zip(rows["group"], rows["child"], strict=True)) == set(PAPER.edges)
+    for share in ("covered", "by_another"):
+        assert rows[share].between(0, 1).all()
+
+
+def test_the_shortcut_is_measured_with_and_without(explained):
+    rows = pd.DataFrame(explained["shortcut"])
+    counts = rows.groupby(["learnt", "measure"]).size()
+    assert (counts == explained["seeds"]).all()
+    assert set(rows["learnt"]) == {"with square", "without square"}
+
+
+def test_no_real_image_is_named_in_the_results():
+    for name in ("explanations.json", "uncertainty.json"):
+        assert ".png" not in json.dumps(read(name))
+
+
+# --- Uncertainty ----------------------------------------------------------------------------------
+
+
+def test_differences_to_one_model_are_differences(doubted):
+    rows = pd.DataFrame(doubted["doubt"]).set_index(["method", "doubt", "measure"])
+    for (method, doubt, measure), row in rows.iterrows():
+        usual = rows.loc[("one model", "predictive_entropy" if doubt else "", measure), "mean"]
+        assert row["difference_mean"] == pytest.approx(row["mean"] - usual, abs=2e-5)
+        if method == "one model":
+            assert row["difference_low"] == row["difference_high"] == 0
+    assert rows.xs("error_auroc", level="measure")["mean"].between(0, 1).all()
+
+
+def test_no_doubt_is_better_than_knowing_every_error(doubted):
+    rows = pd.DataFrame(doubted["doubt"])
+    best = rows[rows["measure"] == "best_aurc"].set_index("method")["mean"]
+    for row in rows[rows["measure"] == "aurc"].itertuples():
+        assert row.mean > best[row.method]
+
+
+def test_the_promised_risk_is_kept(doubted):
+    rows = pd.DataFrame(doubted["backoff"])
+    risk = rows[(rows["measure"] == "measured_risk") & (rows["policy"] != "difference")]
+    assert (risk["mean"] < risk["risk"] + 0.015).all()
+    assert (risk["mean"] > risk["risk"] - 0.02).all()
+    # What becomes of a true finding: named, or its group said, or nothing.
+    fates = rows[rows["measure"].isin(["named", "group_only", "nothing"])]
+    fates = fates[fates["policy"] != "difference"]
+    assert fates.groupby(["risk", "policy"])["mean"].sum().to_numpy() == pytest.approx(1, abs=1e-4)
+
+
+def test_each_measure_met_each_kind_of_odd_image(doubted):
+    rows = pd.DataFrame(doubted["odd"])
+    assert len(rows) == rows["kind"].nunique() * rows["measure"].nunique()
+    assert (rows["lowest"] <= rows["auroc"] + 1e-5).all()
+    assert (rows["auroc"] <= rows["highest"] + 1e-5).all()
+
+
+def test_every_condition_met_every_set(doubted):
+    rows = pd.DataFrame(doubted["difficulty"])
+    assert len(rows) == 4 * 4 * 2
+    assert (rows["mean"] > 0).all()
+    assert (rows["low"] <= rows["high"]).all()

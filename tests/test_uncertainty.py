@@ -1,12 +1,36 @@
+import crepes
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
 from cxrlib import models
-from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.data import to_float
+from cxrlib.explanations import check_images
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
 from cxrlib.losses import Conditional
-from cxrlib.uncertainty import decompose, dropout_passes, entropy, mc_dropout
+from cxrlib.uncertainty import (
+    augmented_passes,
+    conformal_quantile,
+    conformal_sets,
+    control_risk,
+    decompose,
+    doubt_groups,
+    dropout_passes,
+    embed,
+    entropy,
+    fit_conformal,
+    highest_wrong,
+    is_covered,
+    mc_dropout,
+    odd_images,
+    risk_coverage,
+    specificity,
+    statements,
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +125,238 @@ def test_bad_input_is_named(model, images):
         mc_dropout(model, images * 255)
     with pytest.raises(ValueError, match="one grey channel"):
         mc_dropout(model, images.expand(-1, 3, -1, -1))
+
+
+def test_augmented_passes_are_seeded_and_differ(model, images):
+    one = augmented_passes(model, images, 3, seed=1)
+    assert one.shape == (3, 3, 21)
+    torch.testing.assert_close(one, augmented_passes(model, images, 3, seed=1))
+    assert not torch.equal(one[0], one[1])
+    plain = augmented_passes(model, images, 2, transform=to_float())
+    grey = (images * 255).round() / 255
+    with torch.no_grad():
+        torch.testing.assert_close(plain[0], model(grey).sigmoid())
+    with pytest.raises(ValueError, match="passes=0"):
+        augmented_passes(model, images, 0)
+
+
+def test_embedding_is_what_the_last_layer_sees(model, images):
+    seen = embed(model, images)
+    with torch.no_grad():
+        torch.testing.assert_close(model.head.logits(seen), model(images))
+
+
+# --- What is uncertainty for? ---------------------------------------------------------------------
+
+
+def test_risk_coverage_by_hand():
+    table = risk_coverage([True, False, False, True], [0.9, 0.1, 0.2, 0.3])
+    assert table["coverage"].tolist() == [0.25, 0.5, 0.75, 1]
+    assert table["risk"].tolist() == pytest.approx([0, 0, 1 / 3, 2 / 4])
+    ties = risk_coverage([True, False], [0.5, 0.5])
+    assert ties["risk"].tolist() == [0.5, 0.5]
+    for bad in (([True], [0.1, 0.2]), ([], []), ([True], [np.nan])):
+        with pytest.raises(ValueError, match="wrong"):
+            risk_coverage(*bad)
+
+
+# --- Conformal prediction -------------------------------------------------------------------------
+
+
+def drawn(rng, count, labels=("rare", "common"), shares=(0.1, 0.5)):
+    """Scores that say something, and truths."""
+    truth = pd.DataFrame({n: rng.random(count) < s for n, s in zip(labels, shares, strict=True)})
+    scores = 1 / (1 + np.exp(-(2 * truth - 1.5 + rng.normal(size=truth.shape))))
+    return scores, truth.astype(float)
+
+
+def test_conformal_sets_are_those_of_crepes():
+    rng = np.random.default_rng(0)
+    (fit, known), (scores, _) = drawn(rng, 400), drawn(rng, 300)
+    for by_class in (False, True):
+        limits = fit_conformal(fit, known, 0.1, by_class)
+        sets = conformal_sets(scores, limits)
+        for label in fit:
+            y, p = known[label].to_numpy().astype(int), fit[label].to_numpy()
+            theirs = crepes.ConformalClassifier()
+            theirs.fit(np.where(y == 1, 1 - p, p), bins=y if by_class else None)
+            q = scores[label].to_numpy()
+            strange = np.stack([q, 1 - q], axis=1)
+            options = {"confidence": 0.9, "smoothing": False}
+            if by_class:
+                bins = np.tile([0, 1], (len(q), 1))
+                held = np.stack(
+                    [
+                        theirs.predict_set(strange[:, [k]], bins[:, k], **options)[:, 0]
+                        for k in (0, 1)
+                    ],
+                    axis=1,
+                )
+            else:
+                held = theirs.predict_set(strange, **options)
+            names = np.array(["neither", "absent", "present", "unsure"])
+            assert (sets[label].to_numpy() == names[(held @ [1, 2]).astype(int)]).all()
+
+
+def test_coverage_is_as_promised_over_many_draws():
+    rng = np.random.default_rng(1)
+    held = {False: [], True: []}
+    for _ in range(200):
+        (fit, known), (scores, truth) = drawn(rng, 150), drawn(rng, 150)
+        for by_class in held:
+            sets = conformal_sets(scores, fit_conformal(fit, known, 0.2, by_class))
+            good = is_covered(sets, truth)["rare"]
+            held[by_class].append([good.mean(), good[truth["rare"] == 1].mean()])
+    pooled, by_class = (np.nanmean(held[key], axis=0) for key in (False, True))
+    assert pooled[0] == pytest.approx(0.8, abs=0.02)
+    assert pooled[1] < 0.6, "one promise for all is kept at the expense of the rare"
+    assert 0.79 < by_class[1] < 0.87, "at least what is promised, and with few images a little more"
+
+
+def test_conformal_limits_by_hand():
+    assert conformal_quantile(np.arange(1, 10), 0.1) == 9  # ⌈10 × 0.9⌉ = 9th of nine
+    assert conformal_quantile(np.arange(1, 9), 0.1) == np.inf
+    assert conformal_quantile([], 0.1) == np.inf
+    scores = pd.DataFrame({"a": [0.9, 0.2, 0.8, 0.4]})
+    truth = pd.DataFrame({"a": [1.0, 0.0, 1.0, np.nan]})
+    limits = fit_conformal(scores, truth, alpha=0.5)
+    assert limits.loc[("all", "a")].tolist() == pytest.approx([0.2, 1 - 0.8])
+    sets = conformal_sets(pd.DataFrame({"a": [0.85, 0.1, 0.5]}), limits)
+    assert sets["a"].tolist() == ["present", "absent", "neither"]
+    held = is_covered(sets, pd.DataFrame({"a": [1.0, 1.0, np.nan]}))
+    assert held["a"].tolist()[:2] == [1, 0]
+    assert np.isnan(held["a"][2])
+
+
+def test_groups_have_limits_of_their_own():
+    rng = np.random.default_rng(2)
+    (easy, known), groups = drawn(rng, 400), np.repeat(["young", "old"], 200)
+    scores = easy.where(pd.Series(groups == "young"), 0.5, axis=0)
+    limits = fit_conformal(scores, known, 0.1, groups=groups)
+    alone = fit_conformal(scores[:200], known[:200], 0.1)
+    assert limits.loc["young"].equals(alone.loc["all"])
+    sets = conformal_sets(scores, limits, groups)
+    assert (sets[200:] == "unsure").all(axis=None)
+    with pytest.raises(ValueError, match="'child': no limits"):
+        conformal_sets(scores, limits, ["child"] * 400)
+    with pytest.raises(ValueError, match="2 groups for 400"):
+        fit_conformal(scores, known, 0.1, groups=["a", "b"])
+
+
+def test_bad_conformal_input_is_named():
+    scores, truth = drawn(np.random.default_rng(0), 20)
+    for alpha in (0, 1, -0.1):
+        with pytest.raises(ValueError, match="alpha="):
+            fit_conformal(scores, truth, alpha)
+        with pytest.raises(ValueError, match="alpha="):
+            control_risk([0.5], ["p"], alpha)
+    with pytest.raises(ValueError, match="do not fit"):
+        fit_conformal(scores, truth[["rare"]])
+
+
+# --- Backing off ----------------------------------------------------------------------------------
+
+SMALL = Hierarchy(
+    ("Edema", "Pneumonia", "Fracture", "Fluid Accumulation"),
+    (("Fluid Accumulation", "Edema"), ("Fluid Accumulation", "Pneumonia")),
+)
+
+
+def scored(*rows):
+    return pd.DataFrame(list(rows), columns=list(SMALL.labels), dtype=float)
+
+
+def test_statements_by_hand():
+    scores = scored([0.9, 0.1, 0.2, 0.95], [0.4, 0.3, 0.8, 0.7], [0.1, 0.1, 0.1, 0.2])
+    said = statements(scores, SMALL, 0.6)
+    names = [list(said.columns[row]) for row in said.to_numpy()]
+    assert names == [["Edema"], ["Fracture", "Fluid Accumulation"], []]
+    assert not statements(scores, SMALL, np.inf).any(axis=None)
+    with pytest.raises(ValueError, match="not coherent"):
+        statements(scored([0.9, 0.1, 0.2, 0.5]), SMALL, 0.6)
+
+
+def test_groups_are_doubted_more():
+    scores = scored([0.4, 0.3, 0.8, 0.9])
+    group = lambda factor: doubt_groups(scores, SMALL, factor)["Fluid Accumulation"][0]  # noqa: E731
+    assert group(1) == pytest.approx(0.9)
+    assert group(2) == pytest.approx(0.8)
+    assert group(100) == pytest.approx(0.4), "never below its children"
+    assert group(np.inf) == pytest.approx(0.4)
+    silent = statements(doubt_groups(scores, SMALL, np.inf), SMALL, 0.35)
+    assert not silent["Fluid Accumulation"][0]
+    assert silent["Edema"][0]
+    for factor in (0.5, np.nan):
+        with pytest.raises(ValueError, match="factor="):
+            doubt_groups(scores, SMALL, factor)
+
+
+def test_a_report_is_wrong_exactly_where_the_threshold_is_not_above_the_highest_wrong_score():
+    rng = np.random.default_rng(0)
+    paper = paper_hierarchy()
+    scores = paper.make_coherent(pd.DataFrame(rng.random((60, 21)), columns=paper.labels))
+    truth = paper.derive(pd.DataFrame(rng.integers(0, 2, (60, 14)), columns=OBSERVATIONS) * 1.0)
+    closed = paper.close(truth)
+    highest = highest_wrong(scores, truth, paper)
+    for threshold in (0.5, 0.8, 0.95, 0.99):
+        said = statements(scores, paper, threshold)
+        assert not said["Uncertain"].any()
+        wrong = (said & (closed == 0)).any(axis=1)
+        assert (wrong == (highest >= threshold)).all()
+
+
+def test_the_risk_is_controlled():
+    rng = np.random.default_rng(3)
+    for alpha in (0.05, 0.2):
+        risks = []
+        for _ in range(300):
+            # Patients with several images, alike among themselves.
+            highest = np.repeat(rng.random(200), 3) + 0.1 * rng.random(600)
+            patients = np.repeat(np.arange(200), 3)
+            fitting = patients < 100
+            threshold = control_risk(highest[fitting], patients[fitting], alpha)
+            risks.append((highest[~fitting] >= threshold).mean())
+        assert alpha - 0.02 < np.mean(risks) < alpha + 0.005
+
+
+def test_the_threshold_is_the_lowest_that_may_be_promised():
+    highest, patients = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]), np.arange(9)
+    # With nine patients and a risk of 0.3, (2 wrong + 1) / 10 may be promised and no more.
+    threshold = control_risk(highest, patients, 0.3)
+    assert (highest >= threshold).sum() == 2
+    assert control_risk(highest, patients, 0.05) == np.inf
+    assert control_risk(np.full(9, -np.inf), patients, 0.3) <= 0
+    # Two images of one patient count as half a patient each.
+    threshold = control_risk([0.9, 0.8, 0.1, 0.1], ["a", "a", "b", "c"], 0.5)
+    assert 0.1 < threshold <= 0.8
+
+
+def test_specificity_by_hand():
+    truth = scored([1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 1])
+    said = scored([0, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]).astype(bool)
+    prevalence = pd.Series([0.1, 0.01, 0.2, 0.5], index=list(SMALL.labels))
+    told = specificity(said, truth, SMALL, prevalence).set_index("observation")
+    assert told.loc["Edema", "told"] == "Fluid Accumulation"
+    assert told.loc["Edema", "information"] == pytest.approx(np.log(0.5) / np.log(0.1))
+    assert told.loc["Fracture", ["told", "information"]].tolist() == ["Fracture", 1]
+    # Edema was said, wrongly, of an image with Pneumonia: its group was right all the same.
+    assert told.loc["Pneumonia", "told"] == "Fluid Accumulation"
+    nothing = specificity(said & False, truth, SMALL, prevalence)
+    assert (nothing["told"] == "").all()
+    assert (nothing["information"] == 0).all()
+
+
+# --- Odd images -----------------------------------------------------------------------------------
+
+
+def test_odd_images_are_images(images):
+    odd = odd_images(images, seed=1)
+    assert len(odd) == 6
+    for made in odd.values():
+        check_images(made)
+        assert made.shape == images.shape
+        assert made.dtype == torch.float32
+    torch.testing.assert_close(odd["inverted"] + images, torch.ones_like(images))
+    assert all(len(image.unique()) == 1 for image in odd["blank"])
+    again = odd_images(images, seed=1)
+    assert all(torch.equal(odd[kind], again[kind]) for kind in odd)
