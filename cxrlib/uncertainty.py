@@ -93,7 +93,8 @@ def augmented_passes(model, images, passes=10, transform=None, seed=0, readout=t
 
     Parameters
     ----------
-    model, images, passes, readout : as in ``mc_dropout``.
+    model : ChestNet; it is put into evaluation mode.
+    images, passes, readout : as in ``mc_dropout``.
     transform : from uint8 [B, 1, H, W] to float of the same shape; by default the training
         augmentation.
     seed : of the changes.
@@ -109,7 +110,7 @@ def augmented_passes(model, images, passes=10, transform=None, seed=0, readout=t
 
 @torch.inference_mode()
 def embed(model, images):
-    """What the head's last layer looks at: float [B, hidden], before dropout.
+    """What the head's last layer looks at: float [B, hidden]. Puts the model into evaluation mode.
 
     An image far from all training images here is one that the model has no experience with.
     """
@@ -218,6 +219,7 @@ def fit_conformal(scores, truth, alpha=0.1, by_class=True, groups=None):
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r}: expected a number between 0 and 1.")
+    _check_scores(scores)
     scores, truth = _same_table(scores, truth)
     groups = _groups(groups, len(scores))
     rows = {}
@@ -249,6 +251,7 @@ def conformal_sets(scores, limits, groups=None):
     -------
     DataFrame [N, L] of "present", "absent", "unsure" (both are possible) or "neither".
     """
+    _check_scores(scores)
     groups = _groups(groups, len(scores))
     unknown = set(groups) - set(limits.index.get_level_values("group"))
     if unknown:
@@ -268,6 +271,16 @@ def is_covered(sets, truth):
     sets, truth = _same_table(sets, truth)
     held = sets.eq("unsure") | sets.eq("present") & truth.eq(1) | sets.eq("absent") & truth.eq(0)
     return held.astype(float).where(truth.notna())
+
+
+def _check_scores(scores):
+    bad = ~scores.apply(lambda column: column.between(0, 1)).to_numpy()
+    if bad.any():
+        row, place = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{scores.columns[place]}, row {row}: a score of {scores.iloc[row, place]}; expected a "
+            "probability from 0 to 1."
+        )
 
 
 def _same_table(scores, truth):
@@ -307,6 +320,7 @@ def doubt_groups(scores, hierarchy, factor):
     """
     if not factor >= 1:
         raise ValueError(f"factor={factor!r}: expected a number of at least 1, or infinity.")
+    _check_scores(scores)
     groups = [label for label in scores if label not in OBSERVATIONS and hierarchy.children(label)]
     doubted = scores.copy()
     if np.isinf(factor):

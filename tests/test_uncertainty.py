@@ -252,6 +252,9 @@ def test_bad_conformal_input_is_named():
             control_risk([0.5], ["p"], alpha)
     with pytest.raises(ValueError, match="do not fit"):
         fit_conformal(scores, truth[["rare"]])
+    for odd in (np.nan, 1.5):
+        with pytest.raises(ValueError, match=f"common, row 3: a score of {odd}"):
+            fit_conformal(scores.replace(scores.iloc[3, 1], odd), truth)
 
 
 # --- Backing off ----------------------------------------------------------------------------------
