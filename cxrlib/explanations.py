@@ -25,6 +25,7 @@ from cxrlib import phantom
 from cxrlib.cohort import study_of
 from cxrlib.hierarchy import paper_hierarchy
 
+LABELS = paper_hierarchy().labels
 METHODS = {
     "gradcam": GradCAM,
     "gradcam++": GradCAMPlusPlus,
@@ -87,7 +88,7 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}.")
     check_images(images)
-    names = tuple(paper_hierarchy().labels if names is None else names)
+    names = tuple(LABELS if names is None else names)
     outputs = model.head.logits.out_features
     if len(names) != outputs:
         raise ValueError(f"{len(names)} names for a model with {outputs} outputs.")
@@ -96,9 +97,9 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     if unknown or not labels:
         raise ValueError(f"unknown label {unknown[:1] or ''}: choose from {', '.join(names)}.")
     shared, asked, layer = _halves(model, finer)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    asked.eval()
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
     try:
         # Also where the caller has switched gradients off for good.
         with torch.inference_mode(False), torch.no_grad():
@@ -107,8 +108,8 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         cam = METHODS[method]
         small = torch.stack([_maps(asked, layer, one, places, cam) for one in features])
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module in training:
+            module.training = True
         model.zero_grad(set_to_none=True)
     large = interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False)
     return Maps(small, large, labels)
@@ -365,7 +366,7 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
     maps = np.asarray(maps, dtype=float)
     if maps.shape != (len(images), *images.shape[-2:]):
         raise ValueError(f"maps {maps.shape} for images {tuple(images.shape)}: expected [B, H, W].")
-    place = list(paper_hierarchy().labels if names is None else names).index(label)
+    place = list(LABELS if names is None else names).index(label)
     model.eval()
     chance = np.random.default_rng(0).random(maps.shape[1:])
     order = np.lexsort(

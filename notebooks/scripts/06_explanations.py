@@ -176,8 +176,8 @@ print(
 )
 
 # %% [markdown]
-# `benchmarks/inference.py` repeats this with care: about 25 times as fast for this model, and about 23
-# times for DenseNet121 at 320 pixels, on one thread.
+# `benchmarks/inference.py` repeats this with care: 23 times as fast for this model, and 19 times for
+# DenseNet121 at 320 pixels (one run, one thread).
 #
 # ## Five methods, and two layers
 #
