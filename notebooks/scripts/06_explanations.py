@@ -78,12 +78,15 @@ class Part:
         self.images = torch.stack([image for image, _ in dataset])
         self.truth = targets.reset_index(drop=True)
         known = track.name in ("phantom", "nih")
-        masks = explanations.find_masks(track, rows["path"], settings.size) if known else {}
-        self.masks = {label: found for label, found in masks.items() if len(found[0]) >= 5}
+        self.masks = explanations.find_masks(track, rows["path"], settings.size) if known else {}
+
+    def enough(self, label):
+        """Whether at least five images show where the label is."""
+        return len(self.masks.get(label, ([],))[0]) >= 5
 
 
 valid, test = Part("valid", 160), Part("test", 240)
-measured = [label for label in test.masks if label in valid.masks]
+measured = [label for label in hierarchy.labels if valid.enough(label) and test.enough(label)]
 print(f"{len(valid.images)} validation and {len(test.images)} test images")
 print(f"masks of enough images for {len(measured)} labels")
 
@@ -137,7 +140,7 @@ fig = plots.gallery(
     size=2.9,
     maps=[None, blocks, big],
     masks=[outline] * 3,
-    title=f"{label}: the model's map, and where the finding is (outlined)",
+    title=f"{label}: the model's map, and (outlined) where the finding is known to be",
 )
 plots.show(
     fig,
@@ -198,7 +201,7 @@ three = [name for name in ("Pleural Effusion", "Cardiomegaly", "Pneumothorax") i
 three = three or [label]
 pictures, drawn, outlines, titles = [], [], [], []
 for name in three:
-    rows = test.masks[name][0] if name in test.masks else with_it
+    rows = test.masks[name][0] if name in measured else with_it
     row = int(rows[scores[rows, hierarchy.labels.index(name)].argmax()])
     for way, asked in ways.items():
         pictures.append(test.images[row])
@@ -212,7 +215,7 @@ fig = plots.gallery(
     size=1.75,
     maps=drawn,
     masks=outlines,
-    title="One model, one image, six different stories (the finding is outlined)",
+    title="One model, one image, six different stories (outlined: where the finding is known to be)",
 )
 plots.show(
     fig,
@@ -478,7 +481,7 @@ table.round(3)
 # (*insertion*; high is good).
 
 # %%
-followed = "Pneumothorax" if "Pneumothorax" in test.masks else label
+followed = "Pneumothorax" if "Pneumothorax" in measured else label
 several = test.images[np.flatnonzero(test.truth[followed] == 1)[:24]]
 fig, axes = plots.figure(1, 2, 10, 3.6, sharey=True)
 for way, colour in zip(("Grad-CAM", "LayerCAM, finer"), (plots.BLUE, plots.ORANGE), strict=True):
