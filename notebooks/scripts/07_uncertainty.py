@@ -503,6 +503,9 @@ print(pd.DataFrame({"AUROC": lowest.round(2), "kind": kinds_found.idxmin(axis=1)
 # allow as much strangeness as covers 90% of them. Then a new image is covered with 90%, **whatever the
 # model is worth**: a poor one is unsure more often.
 #
+# (The theorem is about images that could change places, so strictly about one image a patient. Here patients
+# have several, all on one side of a split.)
+#
 # **Claim.** The promise holds, label by label, over many splits. But one promise for all is cheap to keep: for a
 # rare label, by missing the sick. It must be made for the sick and the healthy each.
 
