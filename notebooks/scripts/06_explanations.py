@@ -390,7 +390,8 @@ for way in ("gradcam", best):
 #
 # - **a finer layer** (`finer=1`), at no cost in training;
 # - **both layers**, multiplied: the deep one says what, the fine one where;
-# - a **finer network**, whose last pooling is left out. It takes almost twice as long to train.
+# - a **finer network**, whose last pooling is left out, so that its last block works on four times as many
+#   places.
 #
 # The choice among methods at the same layer helped little; Eigen-CAM, which looks at no label, points
 # better than Grad-CAM. And most findings are still found more surely by their usual place.

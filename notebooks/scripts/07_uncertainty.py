@@ -285,7 +285,7 @@ for measure, name in {"aurc": "AURC (low is good)", "error_auroc": "error-detect
     print(with_interval(chosen, name).to_string(), "\n")
 
 # %% [markdown]
-# **Claim.** Ten or thirty dropout passes add nothing to the entropy of a single score, and the paper's measure,
+# **Claim.** Thirty dropout passes add nothing to the entropy of a single score, and the paper's measure,
 # their standard deviation, finds errors *worse* than it. The entropy of an ensemble is better, and the ensemble
 # is also right more often. Mere disagreement, the mutual information, is a poor guide to errors: where all
 # members are equally torn, they agree.
@@ -338,8 +338,8 @@ print("more doubt about subtle ones:", ", ".join(more) or "none")
 print("less doubt about subtle ones:", ", ".join(less) or "none")
 
 # %% [markdown]
-# Less doubt about subtle ones? A finding that is too faint for the model is confidently *missed*: its score is
-# low, and so is its entropy. Doubt peaks in the middle, at what is half seen.
+# Less doubt about subtle ones? That is what happens where a finding is too faint for the model: it is confidently
+# *missed*, its score is low, and so is its entropy. Doubt peaks in the middle, at what is half seen.
 #
 # **Causes of doubt.** Four ensembles were trained: on the usual labels; on labels of which a fifth was
 # flipped (*noisy*); on a tenth of the patients; and on men alone. If names mean anything, noise should
@@ -398,8 +398,7 @@ print(
 
 # %% [markdown]
 # The names promise too much. Noise goes where it should. But models that learnt from little data do not
-# disagree more: they all learnt less, their scores are all closer to the middle, and the doubt shows up as
-# "aleatoric". Patients of a kind never seen raise both parts. And a second hospital goes unnoticed,
+# disagree more: each of them is less sure by itself, and the doubt shows up as "aleatoric". Patients of a kind never seen raise both parts. And a second hospital goes unnoticed,
 # perhaps because equalised images look alike (notebook 04).
 #
 # ## Images that are no frontal radiographs
@@ -595,7 +594,7 @@ shown.round(2)
 # %% [markdown]
 # Over many splits the promise is kept; a single split of so few sick images may miss it by much (the column
 # *5% of splits below*): a promise is as good as its calibration images are many. And it is paid for: where
-# the model is poor, it is unsure about most images.
+# the model is poor, it is unsure about many images.
 #
 # Groups of patients can be given the same promise each, by fitting the limits in each:
 
@@ -853,7 +852,7 @@ widgets.explore(
 # - Dropout on, everything else in evaluation mode. `model.train()` on a single image ruins it.
 # - Judge doubt by what it is for: finding errors, keeping promises, noticing the wrong image. A number with a
 #   good name is not enough.
-# - The entropy of a single score is a strong baseline; ten dropout passes added nothing to it.
+# - The entropy of a single score is a strong baseline; thirty dropout passes added nothing to it.
 # - No doubt is good for everything: entropy finds errors, disagreement finds odd images.
 # - Conformal methods promise coverage for any model. Make the promise to the sick and to the healthy each.
 # - A hierarchy lets a model say less and be right. The promise holds for the patients it was made with:
