@@ -1,0 +1,27 @@
+"""From a folder of radiographs to batches of images and targets.
+
+Three tracks are read into one table with the columns ``path, patient, study, view, sex, age,
+split`` and one column per observation. ``cxrlib.check`` says what is in a folder, what is missing
+and what will be used.
+"""
+
+from cxrlib.data.batches import ChestData, ChestDataset
+from cxrlib.data.chexpert import (
+    BATCHES,
+    LABEL_SOURCES,
+    TEST_TABLES,
+    label_sources,
+    patients_in,
+    table_path,
+    test_table,
+)
+from cxrlib.data.images import (
+    load_image,
+    published_transforms,
+    read_images,
+    to_float,
+    train_transforms,
+)
+from cxrlib.data.nih import NIH_TABLE
+from cxrlib.data.track import COLUMNS, SPLITS, DataError, Track, fewer, require_disjoint_patients
+from cxrlib.data.tracks import DEFAULT_FOLDER, TRACK_TITLES, data_folder, open_track, track_name

@@ -1,0 +1,84 @@
+"""A track: one table of radiographs, and what makes it valid."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit
+
+SPLITS = ("train", "valid", "test")
+
+COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split")
+
+
+class DataError(ValueError):
+    """A data folder, table or image that cannot be used; the message names it and the mend."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A folder of radiographs, read.
+
+    ``name`` is "phantom", "nih" or "chexpert"; ``table`` has one row per image, ``path`` relative
+    to ``folder``; ``boxes`` holds NIH's finding boxes (empty elsewhere) as ``path, observation,
+    x, y, width, height`` in fractions of the image.
+    """
+
+    name: str
+    folder: Path
+    table: pd.DataFrame
+    boxes: pd.DataFrame
+
+    def split(self, name):
+        """The rows of one split: "train", "valid" or "test"."""
+        if name not in SPLITS:
+            raise DataError(f"unknown split {name!r}: choose one of {', '.join(SPLITS)}.")
+        return self.table[self.table["split"] == name]
+
+    def __repr__(self):
+        sizes = self.table["split"].value_counts()
+        parts = ", ".join(f"{sizes.get(split, 0):,} {split}" for split in SPLITS)
+        return (
+            f"Track {self.name!r}: {parts} images of {self.table['patient'].nunique():,} patients"
+        )
+
+
+def fewer(track, fraction, seed=0):
+    """The same track with the images of only some of its training patients; the rest stays.
+
+    Parameters
+    ----------
+    fraction : of the training patients, above 0 and up to 1; at least one is kept.
+    seed : of the choice. A smaller fraction chooses among those that a larger one chose.
+    """
+    if not 0 < fraction <= 1:
+        raise DataError(f"fraction={fraction!r}: expected a number above 0 and up to 1.")
+    train = track.table["split"] == "train"
+    patients = np.sort(track.table.loc[train, "patient"].unique())
+    order = np.random.default_rng(seed).permutation(patients)
+    kept = order[: max(1, round(fraction * len(order)))]
+    rows = ~train | track.table["patient"].isin(kept)
+    return replace(track, table=track.table[rows].reset_index(drop=True))
+
+
+def require_disjoint_patients(table):
+    """Raise ``DataError`` if a patient is in more than one split: that would leak."""
+    splits = table.groupby("patient")["split"].agg(lambda s: sorted(set(s)))
+    shared = splits[splits.map(len) > 1]
+    if len(shared):
+        others = f" ({len(shared) - 1} other patients too)" if len(shared) > 1 else ""
+        raise DataError(
+            f"patient {shared.index[0]} is in the splits {' and '.join(shared.iloc[0])}{others}. A "
+            "model would be tested on people it has seen: move all images of a patient into one "
+            "split."
+        )
+
+
+def _some_patients(patients, fraction, seed):
+    """A boolean array: the images of about ``fraction`` of the patients."""
+    chosen = np.zeros(len(patients), dtype=bool)
+    if patients.nunique() > 1:
+        splitter = GroupShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
+        chosen[next(splitter.split(patients, groups=patients))[1]] = True
+    return chosen

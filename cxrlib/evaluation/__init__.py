@@ -1,0 +1,20 @@
+"""How good are the scores? Per label, on average, and with an interval.
+
+Truth and scores are tables with one row per image and one column per label. Truth is 1, 0 or NaN
+(not known: that image does not count for that label).
+"""
+
+from cxrlib.evaluation.auroc import (
+    BLOCK,
+    Evaluation,
+    EvaluationError,
+    bootstrap_auroc,
+    evaluate,
+    evaluate_models,
+    mean_interval,
+    patient_weights,
+)
+from cxrlib.evaluation.calibration import calibration, fit_temperatures, reliability, rescale
+from cxrlib.evaluation.comparison import compare, measures, subgroups
+from cxrlib.evaluation.predictions import Predictions, main, read_predictions
+from cxrlib.evaluation.thresholds import at_threshold, hierarchical_f1

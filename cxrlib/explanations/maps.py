@@ -1,0 +1,154 @@
+"""Where in the image a label's score comes from.
+
+A class activation map weighs the feature maps of the last convolution by what they do to the logit
+of one label. All maps of an image share its features, so these are computed once; the small head is
+then asked about every label in one batch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
+from torch.nn.functional import interpolate
+from torchvision.models.densenet import _DenseBlock
+
+from cxrlib.hierarchy import paper_hierarchy
+
+LABELS = paper_hierarchy().labels
+
+METHODS = {
+    "gradcam": GradCAM,
+    "gradcam++": GradCAMPlusPlus,
+    "hirescam": HiResCAM,
+    "layercam": LayerCAM,
+    "eigencam": EigenCAM,
+}
+"""pytorch-grad-cam's methods that make sense here. Eigen-CAM is the same map for every label."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What ``explain`` returns, each map from 0 to 1.
+
+    ``features`` [B, L, h, w], at the resolution of the feature maps; ``images`` [B, L, H, W], the
+    same enlarged to the images'; ``labels``, the names of the L maps.
+    """
+
+    features: torch.Tensor
+    images: torch.Tensor
+    labels: tuple[str, ...]
+
+    def __getitem__(self, label):
+        """The maps of one label [B, H, W]."""
+        return self.images[:, self.labels.index(label)]
+
+
+def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
+    """Class activation maps of a batch of images, for many labels at the price of one.
+
+    Parameters
+    ----------
+    model : ChestNet, in any mode; it is left in the mode it was in, without gradients.
+    images : float [B, 1, H, W], 0 … 1.
+    labels : names of the labels to explain; by default all.
+    method : "gradcam" (Selvaraju et al. 2017), "gradcam++" (Chattopadhyay et al. 2018), "hirescam"
+        (Draelos & Carin 2020), "layercam" (Jiang et al. 2021) or "eigencam" (Muhammad & Yeasin
+        2020), on the head's convolution after its ReLU, as in the paper.
+    names : the names of the model's outputs in order; by default the paper's 21.
+    finer : 0 for that layer; 1 for the output of the last dense block
+        but one, whose maps are twice as fine and which knows less of what it sees; 2 and so on.
+
+    Returns
+    -------
+    Maps. A map is 0 everywhere where nothing speaks for the label.
+
+    Raises
+    ------
+    ValueError
+        An unknown method or label, images of another shape or range, names that do not fit the
+        model, or a model that has no block so fine.
+
+    Examples
+    --------
+    >>> from cxrlib import models
+    >>> maps = explain(models.build("tiny"), torch.rand(2, 1, 96, 96), labels=["Edema"])
+    >>> maps.features.shape, maps.images.shape
+    (torch.Size([2, 1, 6, 6]), torch.Size([2, 1, 96, 96]))
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}.")
+    check_images(images)
+    names = tuple(LABELS if names is None else names)
+    outputs = model.head.logits.out_features
+    if len(names) != outputs:
+        raise ValueError(f"{len(names)} names for a model with {outputs} outputs.")
+    labels = names if labels is None else tuple(labels)
+    unknown = [label for label in labels if label not in names]
+    if unknown or not labels:
+        raise ValueError(f"unknown label {unknown[:1] or ''}: choose from {', '.join(names)}.")
+    shared, asked, layer = _halves(model, finer)
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        # Also where the caller has switched gradients off for good.
+        with torch.inference_mode(False), torch.no_grad():
+            features = shared(images.clone())
+        places = [names.index(label) for label in labels]
+        cam = METHODS[method]
+        small = torch.stack([_maps(asked, layer, one, places, cam) for one in features])
+    finally:
+        for module in training:
+            module.training = True
+        model.zero_grad(set_to_none=True)
+    large = interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False)
+    return Maps(small, large, labels)
+
+
+def _halves(model, finer):
+    """What all labels share, what each label asks anew, and the layer between, whose maps count."""
+    if finer == 0:
+        return model.features, model.head, model.head.relu
+    stages = _stages(model.features)
+    blocks = [i for i, stage in enumerate(stages) if isinstance(stage, _DenseBlock)]
+    if isinstance(finer, bool) or not isinstance(finer, int) or not 0 < finer < len(blocks):
+        raise ValueError(
+            f"finer={finer!r}: expected a whole number from 0 to {len(blocks) - 1} for this model."
+        )
+    cut, layer = blocks[-1 - finer] + 1, nn.Identity()
+    return nn.Sequential(*stages[:cut]), nn.Sequential(layer, *stages[cut:], model.head), layer
+
+
+def _stages(module):
+    """The modules of nested ``nn.Sequential``s, in order."""
+    if type(module) is not nn.Sequential:
+        return [module]
+    return [stage for part in module for stage in _stages(part)]
+
+
+def _maps(asked, layer, features, places, method):
+    """Maps [L, h, w] of one image with features [C, h, w], for the outputs ``places``."""
+    targets = [ClassifierOutputTarget(place) for place in places]
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        method(model=asked, target_layers=[layer]) as cam,
+    ):
+        batch = features[None].repeat(len(places), 1, 1, 1).requires_grad_()
+        return torch.from_numpy(cam(input_tensor=batch, targets=targets))
+
+
+def check_images(images):
+    """Raise ``ValueError`` unless images are float [B, 1, H, W] from 0 to 1."""
+    if not isinstance(images, torch.Tensor) or images.ndim != 4 or images.shape[1] != 1:
+        shape = tuple(getattr(images, "shape", ()))
+        raise ValueError(f"images of shape {shape}: expected [B, 1, H, W], one grey channel.")
+    if not len(images) or min(images.shape[-2:]) < 32:
+        raise ValueError(f"images of shape {tuple(images.shape)}: expected at least 1, 32 × 32.")
+    if not images.is_floating_point():
+        raise ValueError(f"images of type {images.dtype}: expected float, 0 to 1 (divide by 255).")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"images from {low:g} to {high:g}: expected 0 to 1.")

@@ -1,0 +1,203 @@
+"""The LightningModule and its callbacks."""
+
+import contextlib
+import functools
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from IPython import get_ipython
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch import nn
+from torchmetrics.classification import BinaryAUROC
+from tqdm import tqdm
+
+from cxrlib import models
+from cxrlib.training.methods import make_loss, make_readout
+
+
+class Classifier(pl.LightningModule):
+    """A model, its loss and its readout, with the optimiser and schedule of a recipe.
+
+    Logs ``train_loss`` (mean over the epoch), ``val_loss`` and ``val_auroc``: the macro mean over
+    the labels that have both classes among the validation images.
+
+    Parameters
+    ----------
+    settings : Settings
+    hierarchy : Hierarchy
+    model : from images to logits; by default, the preset of ``settings`` with random weights.
+    """
+
+    def __init__(self, settings, hierarchy, model=None):
+        super().__init__()
+        self.settings = settings
+        self.hierarchy = hierarchy
+        labels = len(hierarchy.labels)
+        self.model = model or models.build(settings.preset, labels, settings.dropout)
+        self.model.to(memory_format=torch.channels_last)
+        self.readout = make_readout(settings, hierarchy)
+        # One metric a label: with no known target at all, a label has none to compute.
+        self.aurocs = nn.ModuleList(BinaryAUROC(ignore_index=-1) for _ in range(labels))
+        self.register_buffer("seen", torch.zeros(2, labels, dtype=torch.bool), persistent=False)
+
+    def setup(self, stage):
+        # Only now are the training labels there, on which data-driven penalties are counted.
+        targets = self.trainer.datamodule.targets("train")
+        self.loss = make_loss(self.settings, self.hierarchy, targets).to(self.device)
+
+    def forward(self, images):
+        return self.model(images.contiguous(memory_format=torch.channels_last))
+
+    def training_step(self, batch, _):
+        images, targets = batch
+        loss = self.loss(self(images), targets)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        return loss
+
+    def on_validation_epoch_start(self):
+        self.seen.zero_()
+
+    def validation_step(self, batch, _):
+        images, targets = batch
+        logits = self(images)
+        self.log("val_loss", self.loss(logits, targets), batch_size=len(images), sync_dist=True)
+        truth = torch.where(targets.isnan(), -1, (targets > 0.5).int())
+        self.seen |= torch.stack([(truth == 0).any(dim=0), (truth == 1).any(dim=0)])
+        scores = self.readout(logits)
+        for label, metric in enumerate(self.aurocs):
+            metric.update(scores[:, label], truth[:, label])
+
+    def on_validation_epoch_end(self):
+        # Labels seen with both classes, on whichever process saw them.
+        defined = self.all_gather(self.seen).reshape(-1, *self.seen.shape).any(dim=0).all(dim=0)
+        per_label = [self.aurocs[label].compute() for label in defined.nonzero().flatten()]
+        self.log("val_auroc", torch.stack(per_label).mean() if per_label else torch.nan)
+        for metric in self.aurocs:
+            metric.reset()
+
+    def configure_optimizers(self):
+        lr = self.settings.lr
+        if self.settings.recipe == "paper":
+            optimizer = torch.optim.Adam(self.parameters(), lr=lr)
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=0.9, patience=1, min_lr=1e-8
+            )
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
+            }
+        optimizer = torch.optim.AdamW(self.parameters(), lr=lr, weight_decay=0.01)
+        steps = self.trainer.estimated_stepping_batches
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+
+class EpochSeed(pl.Callback):
+    """Give every epoch its own random numbers.
+
+    Dropout and augmentation of an epoch then do not depend on the epochs before it: a training
+    that is resumed at the start of an epoch goes on as if it had never stopped.
+    """
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer, _):
+        key = (self.seed, trainer.current_epoch, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+
+
+CURVES = ("train_loss", "val_loss", "val_auroc")
+
+
+class Curves(pl.Callback):
+    """Keep ``CURVES`` of every epoch in ``curves.csv``, and across interruptions."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.rows = []
+
+    def on_train_epoch_end(self, trainer, _):
+        row = {name: float(trainer.callback_metrics[name]) for name in CURVES}
+        self.rows.append({"epoch": trainer.current_epoch + 1, **row})
+        if trainer.is_global_zero:
+            pd.DataFrame(self.rows).to_csv(self.folder / "curves.csv", index=False)
+
+    def state_dict(self):
+        return {"rows": list(self.rows)}
+
+    def load_state_dict(self, state):
+        self.rows = list(state["rows"])
+
+
+class EpochProgress(pl.Callback):
+    """A bar of training steps where a person watches; a line an epoch where a log is written."""
+
+    def __init__(self, name):
+        self.name = name
+        self.watched = sys.stderr.isatty() or get_ipython() is not None
+
+    def on_train_start(self, trainer, _):
+        self.bar = tqdm(
+            total=trainer.max_epochs * trainer.num_training_batches,
+            initial=trainer.global_step,
+            desc=self.name,
+            unit="step",
+            disable=not (self.watched and trainer.is_global_zero),
+        )
+
+    def on_train_batch_end(self, *_):
+        self.bar.update()
+
+    def on_train_epoch_end(self, trainer, _):
+        shown = {name: f"{trainer.callback_metrics[name]:.3f}" for name in CURVES}
+        self.bar.set_postfix(epoch=trainer.current_epoch + 1, **shown)
+        if not self.watched and trainer.is_global_zero:
+            numbers = "  ".join(f"{name} {value}" for name, value in shown.items())
+            epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+            print(f"{self.name}: epoch {epoch}  {numbers}", file=sys.stderr, flush=True)
+
+    def on_train_end(self, *_):
+        self.bar.close()
+
+    def on_exception(self, *_):
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def make_callbacks(settings, folder, name):
+    """What a Lightning trainer needs to leave the files of a run in ``folder``."""
+    made = [EpochSeed(settings.seed), Curves(folder), EpochProgress(name)]
+    if settings.recipe == "paper":
+        made.append(EarlyStopping("val_loss", patience=10))
+    keep = functools.partial(ModelCheckpoint, folder, enable_version_counter=False)
+    return [
+        *made,
+        keep("best-auroc", "val_auroc", mode="max", save_weights_only=True),
+        keep("best-loss", "val_loss", mode="min", save_weights_only=True),
+        # The whole state, written when an epoch is over: what an interrupted run goes on from.
+        keep("last", save_on_train_epoch_end=True),
+    ]
+
+
+@contextlib.contextmanager
+def quiet_lightning():
+    """Silence Lightning's notices about devices and loaders; its errors still come through."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", module="torch.utils.data")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,78 @@
+"""What a trained model says of images."""
+
+import pandas as pd
+import torch
+
+from cxrlib.data import (
+    ChestDataset,
+)
+from cxrlib.labels import OBSERVATIONS
+from cxrlib.training.settings import _fit_in_memory
+
+
+@torch.inference_mode()
+def predict(model, dataset, labels, readout=torch.sigmoid, batch_size=128):
+    """Score every image of a dataset.
+
+    Parameters
+    ----------
+    model : from images [B, 1, H, W] to logits [B, L].
+    dataset : ChestDataset (not shuffled).
+    labels : the names of the L columns.
+    readout : from logits to probabilities; a run of "max-constraint" or "conditional" has its own
+        (``run.readout``).
+
+    Returns
+    -------
+    DataFrame [N, L] of probabilities, in the dataset's order.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    loader = torch.utils.data.DataLoader(dataset, batch_size=batch_size)
+    batches = [
+        readout(model(images.to(device).contiguous(memory_format=torch.channels_last))).cpu()
+        for images, _ in loader
+    ]
+    return pd.DataFrame(torch.cat(batches).numpy(), columns=list(labels))
+
+
+def score(run, track):
+    """Score every image of a track, whatever its split, with the best weights of a run.
+
+    Returns
+    -------
+    DataFrame [N, L] of probabilities, with the index of ``track.table``.
+    """
+    targets = run.hierarchy.derive(track.table[list(OBSERVATIONS)])
+    dataset = ChestDataset(
+        track.table,
+        track.folder,
+        targets,
+        run.settings.size,
+        in_memory=_fit_in_memory(track, run.settings),
+        equalize=run.settings.equalize,
+    )
+    scores = predict(run.model(), dataset, run.hierarchy.labels, run.readout)
+    return scores.set_index(track.table.index)
+
+
+def predictions_table(model, data, readout=torch.sigmoid):
+    """What a model says of the valid and test images, beside what is true of them.
+
+    Returns
+    -------
+    DataFrame with the columns ``Path``, ``patient``, ``split`` and, for every label, ``<label>_GT``
+    (0, 1 or NaN) and ``<label>_Pred`` (0 … 1): the columns of the predictions that the paper's
+    authors published.
+    """
+    parts = []
+    for split in ("valid", "test"):
+        rows = data.track.split(split)
+        if rows.empty:
+            continue
+        truth = data.targets(split).reset_index(drop=True)
+        scores = predict(model, data.dataset(split, plain=True), truth.columns, readout)
+        about = rows[["path", "patient", "split"]].reset_index(drop=True)
+        about = about.rename(columns={"path": "Path"})
+        parts.append(about.join(truth.add_suffix("_GT")).join(scores.add_suffix("_Pred")))
+    return pd.concat(parts, ignore_index=True)

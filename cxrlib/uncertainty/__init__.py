@@ -1,0 +1,25 @@
+"""Uncertainty: how sure a model is, what of it is the model's own doubt, and what to say then."""
+
+from cxrlib.uncertainty.doubt import (
+    Uncertainty,
+    augmented_passes,
+    decompose,
+    dropout_passes,
+    embed,
+    entropy,
+    mc_dropout,
+    odd_images,
+    risk_coverage,
+)
+from cxrlib.uncertainty.promises import (
+    ANYONE,
+    conformal_quantile,
+    conformal_sets,
+    control_risk,
+    doubt_groups,
+    fit_conformal,
+    highest_wrong,
+    is_covered,
+    specificity,
+    statements,
+)

@@ -1,0 +1,219 @@
+"""How sure a model is, and what of its doubt is the model's own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from cxrlib.data import train_transforms
+from cxrlib.explanations import check_images
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What several passes say of a batch; every field [B, L].
+
+    ``mean`` and ``std`` of the probability over the passes; entropies in nats, 0 … log 2:
+    ``predictive_entropy`` of the mean probability (all doubt), ``expected_entropy``, the mean of
+    the passes' entropies (doubt that each pass has: aleatoric), and ``mutual_information``, their
+    difference (doubt because the passes disagree: epistemic).
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    predictive_entropy: torch.Tensor
+    expected_entropy: torch.Tensor
+    mutual_information: torch.Tensor
+
+
+def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
+    """Monte Carlo dropout: predict several times, each time with other units dropped.
+
+    Only the dropout modules are switched on. Everything else stays as in evaluation; in training
+    mode batch normalisation would look at the batch, and change its buffers (notebook 07). All that
+    comes before the first dropout is the same in every pass and is computed once.
+
+    Parameters
+    ----------
+    model : ChestNet, in any mode; it is left in the mode it was in.
+    images : float [B, 1, H, W], 0 … 1.
+    passes : how many, at least 1. The paper makes 10.
+    readout : from logits to probabilities, see ``training.make_readout``.
+
+    Returns
+    -------
+    Uncertainty
+
+    Raises
+    ------
+    ValueError
+        No passes, a model without dropout, or images of another shape or range.
+
+    References
+    ----------
+    Gal & Ghahramani 2016; Depeweg et al. 2018 for the decomposition.
+    """
+    return decompose(dropout_passes(model, images, passes, readout))
+
+
+def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
+    """The probabilities of every pass: float [passes, B, L]. See ``mc_dropout``."""
+    _check_passes(passes)
+    check_images(images)
+    parts = list(model.head.children())
+    first = next((i for i, part in enumerate(parts) if isinstance(part, nn.Dropout)), None)
+    if first is None or not any(part.p > 0 for part in parts if isinstance(part, nn.Dropout)):
+        raise ValueError(
+            "the model's head has no dropout (or one of probability 0): every pass would be the "
+            "same. Build the model with dropout above 0."
+        )
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            same = nn.Sequential(model.features, *parts[:first])(images)
+            for part in parts:
+                part.training = isinstance(part, nn.Dropout)
+            repeated = same.repeat(passes, *[1] * (same.ndim - 1))
+            scores = readout(nn.Sequential(*parts[first:])(repeated))
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return scores.reshape(passes, len(images), -1)
+
+
+@torch.inference_mode()
+def augmented_passes(model, images, passes=10, transform=None, seed=0, readout=torch.sigmoid):
+    """Test-time augmentation: the probabilities of slightly changed copies, [passes, B, L].
+
+    Within a pass, all images are changed alike.
+
+    Parameters
+    ----------
+    model : ChestNet; it is put into evaluation mode.
+    images, passes, readout : as in ``mc_dropout``.
+    transform : from uint8 [B, 1, H, W] to float of the same shape; by default the training
+        augmentation.
+    seed : of the changes.
+    """
+    _check_passes(passes)
+    check_images(images)
+    transform, model = transform or train_transforms(), model.eval()
+    grey = (images * 255).round().to(torch.uint8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.stack([readout(model(transform(grey))) for _ in range(passes)])
+
+
+@torch.inference_mode()
+def embed(model, images):
+    """What the head's last layer looks at: float [B, hidden]. Puts the model into evaluation mode.
+
+    An image far from all training images here is one that the model has no experience with.
+    """
+    check_images(images)
+    parts = list(model.eval().head.children())
+    return nn.Sequential(model.features, *parts[:-2])(images)
+
+
+def decompose(scores):
+    """Summarise the probabilities of several passes or models.
+
+    Parameters
+    ----------
+    scores : float [passes, B, L], 0 … 1.
+
+    Returns
+    -------
+    Uncertainty
+    """
+    mean = scores.mean(dim=0)
+    total, inner = entropy(mean), entropy(scores).mean(dim=0)
+    std = scores.std(dim=0, unbiased=False)
+    return Uncertainty(mean, std, total, inner, (total - inner).clamp(min=0))
+
+
+def entropy(p):
+    """Entropy of "present or not" in nats, for probabilities of any shape."""
+    return torch.special.entr(p) + torch.special.entr(1 - p)
+
+
+def _check_passes(passes):
+    if isinstance(passes, bool) or not isinstance(passes, int) or passes < 1:
+        raise ValueError(f"passes={passes!r}: expected a whole number, at least 1.")
+
+
+def risk_coverage(wrong, doubt):
+    """The error rate among the answers that are given, when the most doubtful ones are withheld.
+
+    Parameters
+    ----------
+    wrong : bool [N], whether the answer is wrong (or any loss, 0 … 1).
+    doubt : float [N], how uncertain it is.
+
+    Returns
+    -------
+    DataFrame [N] with ``coverage``, 1/N … 1, and ``risk``, the mean of ``wrong`` over the share
+    ``coverage`` of the answers with the least doubt; of equal doubt, each counts with the mean of
+    all that share it. The mean of ``risk`` is the area under the curve (AURC), small where doubt
+    knows errors.
+
+    References
+    ----------
+    Geifman & El-Yaniv 2017.
+    """
+    wrong, doubt = np.asarray(wrong, dtype=float), np.asarray(doubt, dtype=float)
+    if wrong.shape != doubt.shape or wrong.ndim != 1 or not len(wrong):
+        raise ValueError(f"wrong {wrong.shape} and doubt {doubt.shape}: expected the same [N].")
+    if np.isnan(wrong).any() or np.isnan(doubt).any():
+        raise ValueError("wrong or doubt holds NaN: leave out answers whose truth is unknown.")
+    table = pd.DataFrame({"wrong": wrong, "doubt": doubt}).sort_values("doubt")
+    expected = table.groupby("doubt")["wrong"].transform("mean").to_numpy()
+    count = np.arange(1, len(wrong) + 1)
+    return pd.DataFrame({"coverage": count / len(wrong), "risk": expected.cumsum() / count})
+
+
+def odd_images(images, seed=0):
+    """Images that a model of frontal radiographs should not be sure about.
+
+    Parameters
+    ----------
+    images : float [N, 1, H, W], 0 … 1, frontal radiographs, some of which are spoilt.
+
+    Returns
+    -------
+    dict : kind → float [N, 1, H, W]: "inverted" (black for white), "upside down", "on its side",
+    "blank", "noise", and "photograph", a landscape drawn by code.
+    """
+    check_images(images)
+    rng = np.random.default_rng(seed)
+    size = images.shape[-1]
+    levels = torch.from_numpy(rng.random((len(images), 1, 1, 1), dtype=np.float32))
+    landscapes = np.stack([_landscape(rng, size) for _ in images])[:, None]
+    return {
+        "inverted": 1 - images,
+        "upside down": images.flip(-2),
+        "on its side": images.rot90(1, (-2, -1)),
+        "blank": levels.expand(-1, 1, size, size).clone(),
+        "noise": torch.from_numpy(rng.random(images.shape, dtype=np.float32)),
+        "photograph": torch.from_numpy(landscapes.astype(np.float32)),
+    }
+
+
+def _landscape(rng, size):
+    """Sky with a sun, two ranges of hills, a house: float [size, size], 0 … 1."""
+    y, x = np.mgrid[:size, :size] / size
+    sun = np.exp(-((x - rng.uniform(0.1, 0.9)) ** 2 + (y - rng.uniform(0.1, 0.3)) ** 2) / 0.004)
+    scene = 0.75 - 0.3 * y + 0.4 * sun
+    for level, grey in ((0.45, 0.45), (0.65, 0.25)):
+        waves = sum(
+            rng.uniform(0.02, 0.06) * np.sin(2 * np.pi * (k * x + rng.random())) for k in (1, 2, 5)
+        )
+        grass = 0.05 * rng.standard_normal((size, size))
+        scene = np.where(y > level + waves, grey + grass, scene)
+    left, top, wide = rng.uniform(0.1, 0.6), rng.uniform(0.6, 0.7), rng.uniform(0.15, 0.3)
+    house = (x > left) & (x < left + wide) & (y > top) & (y < top + wide)
+    roof = (y < top) & (y > top - wide / 2 + np.abs(x - left - wide / 2))
+    return np.where(house, 0.85, np.where(roof, 0.1, scene)).clip(0, 1)
