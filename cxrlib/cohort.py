@@ -6,28 +6,31 @@ rates of their errors stand in two tables below. ``Controls`` are what a lesson 
 purpose: a shortcut, another hospital, noise, who is imaged.
 """
 
-import ast
 import errno
-import hashlib
+import io
 import json
-import multiprocessing
 import os
 import re
+import secrets
 import shutil
-import socket
-from concurrent.futures import ProcessPoolExecutor
+import sys
+import threading
+import time
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
+from filelock import FileLock, Timeout
+from joblib import Parallel, cpu_count, delayed
 from PIL import Image
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from cxrlib import phantom
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.phantom import FINDINGS, VIEWS, check_size, draw_studies, render
 from cxrlib.phantom.patients import MEAN_SEVERITY, WOMEN
@@ -156,19 +159,19 @@ class Controls:
             )
         if self.hospital not in (1, 2):
             raise ValueError(f"hospital={self.hospital!r}: expected 1 or 2.")
-        for name, low, high in (
-            ("strength", -1, 1),
-            ("dose", 0.01, 100),
-            ("women", 0, 1),
-            ("image_noise", 0, 1),
-            ("patient_noise", 0, 1),
-        ):
+        limits = {"strength": (-1, 1), "dose": (0.01, 100)}
+        for name in ("strength", "dose", "women", "image_noise", "patient_noise"):
+            low, high = limits.get(name, (0, 1))
             value = getattr(self, name)
             if isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f"{name}={value!r}: expected a number from {low} to {high}.")
 
 
 # --- A cohort on disk, in CheXpert's layout -------------------------------------------------------
+
+GENERATOR = 1
+"""Raise it with any change here or in ``phantom`` that draws other pixels or other labels. Cohorts
+keep the number they were drawn by, and those of another are refused."""
 
 SPLITS = ("train", "valid", "test")
 RECORD = "cohort.json"
@@ -180,10 +183,8 @@ class CohortError(ValueError):
 
 
 def generator_version():
-    """A hash of the code that draws, less its comments: cohorts are the same only where it is."""
-    sources = [*sorted(Path(phantom.__file__).parent.glob("*.py")), Path(__file__)]
-    trees = [ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in sources]
-    return hashlib.sha256("".join(trees).encode()).hexdigest()[:12]
+    """The number of this generator, as the record of a cohort holds it."""
+    return GENERATOR
 
 
 def write_cohort(
@@ -194,7 +195,7 @@ def write_cohort(
     The same arguments give the same bytes, whatever the number of processes. The folder appears
     only when it is complete: until then the files lie in a hidden folder beside it, which is
     removed on an error, and by the next run after a crash. A complete cohort of the same
-    arguments is returned as it is.
+    arguments is returned as it is. While another process writes it, this one waits.
 
     Parameters
     ----------
@@ -202,8 +203,7 @@ def write_cohort(
     patients : split → number of patients; default ``PATIENTS``. A patient has 1 to 4 studies.
     size : pixels per side, at least 32.
     seed : a whole number; another seed draws other patients.
-    processes : how many to use; default, one for each core. 1 starts none. More than 1, in a
-        script, need the usual ``if __name__ == "__main__":`` around the call.
+    processes : how many to use; default, one for each core that this process may use.
     progress : whether to show a progress bar on stderr.
     controls : what a lesson changes, see ``Controls``: ``shortcut="Pneumothorax"``, ``hospital=2``.
 
@@ -215,26 +215,30 @@ def write_cohort(
         ``folder`` exists and holds something else. Nothing in it is touched.
     OSError
         The disk is full, or the folder is not writable.
+    RuntimeError
+        The system ended one of the processes, for want of memory.
     """
-    folder, record = Path(folder).absolute(), _record(patients, size, seed, controls)
+    record = _record(patients, size, seed, controls)
     if processes is not None and (not isinstance(processes, int) or processes < 1):
         raise ValueError(f"processes={processes!r}: expected a whole number above 0, or None.")
-    if _read_record(folder) == record:
-        return folder
-    _refuse_other(folder, record)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(folder)
-        partial = folder.parent / f".{folder.name}.partial-{socket.gethostname()}-{os.getpid()}"
-        partial.mkdir()
+    asked = Path(folder).absolute()
+    folder = asked.resolve()  # a link may lead to another disk, and stays a link
+    if _read_record(folder) != record:
+        _refuse_other(folder, record)
         try:
-            _write_files(partial, folder.name, record, processes, progress)
-            _publish(partial, folder, record)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise _explain(error, folder) from error
-    return folder
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _lock(folder, progress):
+                if _read_record(folder) != record:  # another process may have written it meanwhile
+                    _refuse_other(folder, record)
+                    _write_and_publish(folder, record, processes, progress)
+        except OSError as error:
+            raise _explain(error, folder) from error
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"{folder}: the system ended a process that drew images, most often for want of "
+                "memory. Nothing was left behind. Try again with fewer, such as processes=1."
+            ) from error
+    return asked
 
 
 def is_complete(folder, patients=None, size=128, seed=0, **controls):
@@ -297,10 +301,8 @@ def _record(patients, size, seed, controls):
     unknown = set(controls) - set(asdict(Controls()))
     if unknown:
         raise TypeError(f"{min(unknown)!r}: expected one of {', '.join(asdict(Controls()))}.")
-    return {"seed": int(seed), "size": int(size), "patients": counts} | {
-        "controls": asdict(Controls(**controls)),
-        "generator": generator_version(),
-    }
+    drawn = {"controls": asdict(Controls(**controls)), "generator": generator_version()}
+    return {"seed": int(seed), "size": int(size), "patients": counts} | drawn
 
 
 def _is_count(value):
@@ -332,29 +334,43 @@ def _refuse_other(folder, record):
     )
 
 
-def _remove_stale(folder):
-    """Remove what runs on this machine left behind when they were killed."""
-    prefix = f".{folder.name}.partial-{socket.gethostname()}-"
-    for left in folder.parent.iterdir():
-        process = left.name.removeprefix(prefix)
-        if left.name.startswith(prefix) and process.isdigit() and not _other_runs(int(process)):
-            shutil.rmtree(left)
-
-
-def _other_runs(process):
-    """Whether a process other than this one has that number; what we left ourselves is stale."""
-    return process != os.getpid() and psutil.pid_exists(process)
-
-
-def _publish(partial, folder, record):
+@contextmanager
+def _lock(folder, progress):
+    """Let one process at a time write ``folder``; the system ends a lock with its process."""
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if progress:
+            print(f"{folder}: another process writes it, waiting for that.", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # filelock sees it, and makes another
+        lock.release()
+
+
+def _write_and_publish(folder, record, processes, progress):
+    """Fill a hidden folder, and give it its name when it is complete. Needs the lock."""
+    _remove_stale(folder)
+    partial = folder.parent / f".{folder.name}.partial-{secrets.token_hex(4)}"
+    partial.mkdir()
+    try:
+        _write_files(partial, folder.name, record, processes, progress)
         if folder.is_dir():
             folder.rmdir()  # empty, or this fails
         partial.rename(folder)
-    except OSError:
-        # Another run may have been faster; its cohort is the same to the byte.
-        if _read_record(folder) != record:
-            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_stale(folder):
+    """Remove what runs that were killed left behind: we have the lock, so they have ended."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.partial-[0-9a-f]{{8}}")
+    for left in folder.parent.iterdir():
+        if name.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _explain(error, folder):
@@ -371,55 +387,55 @@ def _explain(error, folder):
 
 def _write_files(partial, name, record, processes, progress):
     """Fill ``partial``: images, tables and, last of all, the record."""
-    work = [(partial, name, record, number) for number in range(1, 1 + _last(record["patients"]))]
-    processes = min(processes or os.cpu_count() or 1, max(1, len(work) // 4))
-    bar = tqdm(total=len(work), desc="patients", unit="", disable=not progress)
+    last = sum(record["patients"].values())
+    work = [(partial, name, record, number, os.getpid()) for number in range(1, 1 + last)]
+    processes = min(processes or cpu_count(), max(1, len(work) // 4))
+    backend = "sequential" if processes == 1 else "loky"  # loky: safe beside torch's threads
+    pool = Parallel(processes, backend=backend, return_as="generator")
     rows = []
-    with bar:
-        if processes == 1:
-            with threadpool_limits(1):  # as in the processes: the same sums, in the same order
-                for task in work:
-                    rows += _write_patient(task)
-                    bar.update()
-        else:
-            spawn = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
-            with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_one_thread) as pool:
-                try:
-                    for written in pool.map(_write_patient, work, chunksize=4):
-                        rows += written
-                        bar.update()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+    with (
+        tqdm(total=len(work), desc="patients", unit="", disable=not progress) as bar,
+        closing(pool(delayed(_write_patient)(*task) for task in work)) as patients,
+    ):
+        for written in patients:
+            rows += written
+            bar.update()
     _write_tables(partial, pd.DataFrame(rows))
     content = record | {"images": len(rows), "cxrlib": _package_version()}
     (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _one_thread():
-    # A function of this module: a new process imports numpy with it, and then limits its threads.
-    threadpool_limits(1)
-
-
 def _studies(record, number):
     """The studies of patient ``number``, as the cohort's controls want them."""
     controls = Controls(**record["controls"])
-    studies = draw_studies(
-        _patient_rng(record["seed"], number), controls.women, controls.hospital, controls.dose
-    )
+    rng = _patient_rng(record["seed"], number)
+    studies = draw_studies(rng, controls.women, controls.hospital, controls.dose)
     if controls.shortcut:
         # Its own random numbers: with and without the shortcut, everything else is the same.
         luck = _patient_rng(record["seed"], number, 2).random(len(studies))
         for k, study in enumerate(studies):
             sign = 1 if study.truth[controls.shortcut] else -1
-            stamp = bool(luck[k] < (1 + sign * controls.strength) / 2)
-            studies[k] = replace(study, stamp=stamp)
+            studies[k] = replace(study, stamp=bool(luck[k] < (1 + sign * controls.strength) / 2))
     return studies
 
 
-def _write_patient(task):
+@cache
+def _end_with(parent):
+    """End this process soon after the one that wants its images, should that be killed."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if os.getpid() != parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+@threadpool_limits.wrap(limits=1)  # the same sums in the same order, in every process
+def _write_patient(partial, name, record, number, parent):
     """Write the images of one patient; return a row of facts and labels for each."""
-    partial, name, record, number = task
+    _end_with(parent)
     split = _split_of(number, record["patients"])
     labeler = _patient_rng(record["seed"], number, 1)
     noise = _patient_rng(record["seed"], number, 3)
@@ -436,8 +452,9 @@ def _write_patient(task):
         for k, view in enumerate(VIEWS[: 1 + study.lateral]):
             place = f"{split}/patient{number:05d}/study{study.number}/view{k + 1}_{view}.jpg"
             (partial / place).parent.mkdir(parents=True, exist_ok=True)
-            image = Image.fromarray(render(study, record["size"], view))
-            image.save(partial / place, quality=95)
+            jpeg = io.BytesIO()  # Pillow takes no notice of a file that a full disk cuts short
+            Image.fromarray(render(study, record["size"], view)).save(jpeg, "JPEG", quality=95)
+            (partial / place).write_bytes(jpeg.getvalue())
             once = noise.random(len(FINDINGS)) < controls.image_noise
             wrong = [name for name, odd in zip(FINDINGS, always ^ once, strict=True) if odd]
             row = {"Path": f"{name}/{place}", "Frontal/Lateral": view.capitalize()} | facts
@@ -451,36 +468,19 @@ def _write_patient(task):
 def _write_tables(partial, rows):
     def table(split, labels):
         columns = {(labels, observation): observation for observation in OBSERVATIONS}
-        chosen = rows[rows["split"] == split].rename(columns=columns)
-        chosen = chosen[list(COLUMNS)]
+        chosen = rows[rows["split"] == split].rename(columns=columns)[list(COLUMNS)]
         return chosen.astype(dict.fromkeys(OBSERVATIONS, float))
 
-    for file, split, labels in (
-        ("train.csv", "train", "report"),
-        ("train_visualCheXbert.csv", "train", "visual"),
-        ("valid.csv", "valid", "truth"),
-        ("test.csv", "test", "truth"),
-    ):
-        _to_csv(table(split, labels), partial / file)
-    columns = {("truth", observation): observation for observation in OBSERVATIONS}
-    truth = rows.rename(columns=columns)
-    kept = [
-        "Path",
-        *OBSERVATIONS,
-        *(f"severity {name}" for name in FINDINGS),
-        "cause",
-        "other",
-        "square",
-    ]
-    _to_csv(truth[kept], partial / "truth.csv")
-
-
-def _to_csv(table, path):
-    table.to_csv(path, index=False, lineterminator="\n")
-
-
-def _last(patients):
-    return sum(patients.values())
+    truth = rows.rename(columns={("truth", name): name for name in OBSERVATIONS})
+    severity = [f"severity {name}" for name in FINDINGS]
+    for file, content in {
+        "train.csv": table("train", "report"),
+        "train_visualCheXbert.csv": table("train", "visual"),
+        "valid.csv": table("valid", "truth"),
+        "test.csv": table("test", "truth"),
+        "truth.csv": truth[["Path", *OBSERVATIONS, *severity, "cause", "other", "square"]],
+    }.items():
+        content.to_csv(partial / file, index=False, lineterminator="\n")
 
 
 def _split_of(number, patients):

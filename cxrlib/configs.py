@@ -3,10 +3,10 @@
     python -m cxrlib fit --config configs/paper.yaml --data.folder /data/CheXpert-v1.0-small
     python -m cxrlib fit --config configs/workshop.yaml --settings.method hbce-hinge
 
-A file has the sections ``data`` (the arguments of ``FolderData``), ``settings`` (the fields of
+A file has the sections ``data`` (the arguments of ``open_data``), ``settings`` (the fields of
 ``training.Settings``) and ``trainer`` (those of Lightning's ``Trainer``: devices, strategy,
 precision). What stands on the command line wins over the file. A field that does not exist is
-refused, by its name.
+refused, by its name. A finished run's ``config.yaml`` is such a file, and makes the run again.
 """
 
 import sys
@@ -14,16 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
-import yaml
-from jsonargparse import ArgumentError, Namespace
-from pytorch_lightning.cli import LightningCLI
+from jsonargparse import ArgumentParser
 
 from cxrlib import training
 from cxrlib.data import fewer, open_track
 from cxrlib.hierarchy import Hierarchy, paper_hierarchy
-from cxrlib.training import Classifier, Settings
-
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+from cxrlib.places import CONFIGS
+from cxrlib.training import RunError, Settings
 
 
 class ConfigError(ValueError):
@@ -33,124 +30,31 @@ class ConfigError(ValueError):
 def open_data(
     folder: str | None = None,
     labels: str = "visualchexbert",
-    uncertain: str = "U-Ones",
-    views: tuple[str, ...] = ("frontal",),
+    uncertain: str | dict[str, str] = "U-Ones",
+    views: list[str] = ("frontal",),
+    white: int | None = None,
     fraction: float = 1.0,
+    fraction_seed: int | None = None,
     hierarchy: str | None = None,
-    seed: int = 0,
 ):
     """The track and the hierarchy that the section ``data`` of a config describes.
 
-    Parameters
-    ----------
-    folder, labels, uncertain, views : see ``data.open_track``.
-    fraction : share of the training patients to learn from, chosen by ``seed``.
-    hierarchy : the path of a hierarchy's YAML file; None for the paper's.
-
-    Returns
-    -------
-    (Track, Hierarchy)
-    """
-    track = open_track(folder, labels=labels, uncertain=uncertain, views=tuple(views))
-    track = track if fraction == 1 else fewer(track, fraction, seed)
-    return track, Hierarchy.from_yaml(hierarchy) if hierarchy else paper_hierarchy()
-
-
-def make_folder_data(
-    settings: Settings,
-    folder: str | None = None,
-    labels: str = "visualchexbert",
-    uncertain: str = "U-Ones",
-    views: tuple[str, ...] = ("frontal",),
-    fraction: float = 1.0,
-    hierarchy: str | None = None,
-    workers: int = 0,
-) -> pl.LightningDataModule:
-    """The loaders of a folder.
-
     Args:
-        settings: of the training, for the size of images, augmentation and seed.
         folder: of radiographs; none for what CXR_DATA names, or else the phantom.
         labels: where training labels come from: visualchexbert, report or truth.
-        uncertain: the policy for -1: U-Ones, U-Zeros, U-Ignore or U-Soft.
+        uncertain: the policy for -1: U-Ones, U-Zeros, U-Ignore or U-Soft; or one per observation.
         views: of frontal and lateral.
+        white: the grey level of white in images of more than 8 bits; none for their format's.
         fraction: share of the training patients to learn from.
+        fraction_seed: which of them; none for settings.seed.
         hierarchy: path of a hierarchy's YAML file; none for the paper's.
-        workers: processes that load images; 0 is quickest for small images kept in memory.
+
+    Returns:
+        (Track, Hierarchy)
     """
-    opened = open_data(folder, labels, uncertain, views, fraction, hierarchy, settings.seed)
-    return training.make_data(*opened, settings, workers)
-
-
-class CommandLine(LightningCLI):
-    """Lightning's command line with one subcommand, ``fit``, that leaves a run's folder."""
-
-    def __init__(self, **options):
-        super().__init__(
-            Classifier,
-            make_folder_data,
-            save_config_callback=None,  # a run's folder has its own record
-            seed_everything_default=False,  # settings.seed is the one seed
-            auto_configure_optimizers=False,
-            **options,
-        )
-
-    @staticmethod
-    def subcommands():
-        return {"fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "ckpt_path"}}
-
-    def add_arguments_to_parser(self, parser):
-        parser.add_argument("--name", type=str, default="run", help="of the run's folder")
-        parser.add_argument("--runs", type=str, default=str(training.RUNS), help="where runs go")
-        parser.add_class_arguments(Settings, "settings")
-        parser.link_arguments("settings", "data.settings", apply_on="instantiate")
-        parser.link_arguments("settings", "model.settings", apply_on="instantiate")
-        parser.link_arguments("data.hierarchy", "model.hierarchy", apply_on="instantiate")
-
-    def before_instantiate_classes(self):
-        chosen = self.config.get("fit", self.config)
-        pl.seed_everything(chosen.settings.seed, verbose=False)
-
-    def instantiate_trainer(self, **_):
-        """The config's trainer, with the callbacks that write a run's folder."""
-        config = self.config_init["fit"]
-        self.folder = training.run_folder(
-            self.datamodule, self.model.settings, config.name, config.runs
-        )
-        self.place = self.folder.with_name(f".{self.folder.name}.partial")
-        self.done = (self.folder / "run.json").is_file()
-        if not self.done:
-            self.place.mkdir(parents=True, exist_ok=True)
-        return super().instantiate_trainer(
-            max_epochs=self.model.settings.epochs,
-            callbacks=training.make_callbacks(self.model.settings, self.place, config.name),
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-
-    def fit(self, model, datamodule, **_):
-        """Train and keep the run, unless it is there."""
-        if self.done:
-            print(f"{self.folder}: trained before, nothing to do.")
-            return
-        config = self.config["fit"]
-        training.fit_and_record(self.trainer, model, datamodule, self.place, config.name)
-        if self.trainer.is_global_zero:
-            whole = {key: _plain(config[key]) for key in ("data", "settings", "trainer")}
-            whole["data"]["views"] = list(whole["data"]["views"])
-            text = yaml.safe_dump({"name": config.name, **whole}, sort_keys=False)
-            (self.place / "config.yaml").write_text(text, encoding="utf-8")
-            self.place.rename(self.folder)
-            print(f"{self.folder}: done.")
-
-
-class _Reader(CommandLine):
-    """Reads and checks a config, and makes nothing of it."""
-
-    def instantiate_classes(self):
-        pass
+    track = open_track(folder, labels, uncertain, tuple(views), white)
+    track = track if fraction == 1 else fewer(track, fraction, fraction_seed or 0)
+    return track, Hierarchy.from_yaml(hierarchy) if hierarchy else paper_hierarchy()
 
 
 @dataclass(frozen=True)
@@ -161,12 +65,74 @@ class Config:
     data: dict
     settings: Settings
     trainer: dict
+    workers: int = 0
+    start: str | None = None
 
     def open(self, folder=None):
         """(Track, Hierarchy) of this config; ``folder`` in place of its own, if given."""
-        chosen = {key: value for key, value in self.data.items() if key != "workers"}
-        chosen["folder"] = folder or chosen["folder"]
-        return open_data(**chosen, seed=self.settings.seed)
+        seed = self.data["fraction_seed"]
+        chosen = {
+            "folder": folder or self.data["folder"],
+            "fraction_seed": self.settings.seed if seed is None else seed,
+        }
+        return open_data(**self.data | chosen)
+
+    def train(self, runs=training.RUNS):
+        """Train this config, or find its run: see ``training.train``."""
+        return training.train(
+            *self.open(),
+            self.settings,
+            self.name,
+            runs,
+            start=self.start,
+            trainer=self.trainer,
+            workers=self.workers,
+        )
+
+
+def make_parser(**options):
+    """The parser of the command ``fit``; a config file holds the same fields."""
+    parser = ArgumentParser(
+        prog="python -m cxrlib fit",
+        description="Train, go on with a training that was interrupted, or find its run.",
+        **options,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file with these fields")
+    parser.add_argument("--name", type=str, default="run", help="of the run's folder")
+    parser.add_argument("--runs", type=str, default=str(training.RUNS), help="where runs go")
+    parser.add_argument("--start", type=str | None, help="a checkpoint to start from")
+    parser.add_function_arguments(open_data, "data")
+    parser.add_argument("--data.workers", type=int, default=0, help="processes that load images")
+    parser.add_class_arguments(Settings, "settings")
+    parser.add_class_arguments(pl.Trainer, "trainer", instantiate=False)
+    parser.set_defaults({f"trainer.{name}": value for name, value in training.DEFAULTS.items()})
+    return parser
+
+
+def _read(arguments, source, **options):
+    """The ``Config`` that some arguments describe, and the folder for runs.
+
+    A hierarchy and a checkpoint to start from that lie beside the config file are found there.
+    """
+    parser = make_parser(exit_on_error=False, **options)
+    try:
+        with training.quiet_lightning():
+            chosen = parser.parse_args(arguments)
+            settings = Settings(**chosen.settings.as_dict())
+            trainer = parser.instantiate(chosen).trainer.as_dict()
+    except Exception as error:  # jsonargparse hands on what the libraries below it raise
+        raise ConfigError(f"{source}: {error}") from error
+    folders = [Path(str(file.absolute)).parent for file in chosen.config or []]
+
+    def found(path):
+        return next((str(f / path) for f in folders if path and (f / path).is_file()), path)
+
+    data = chosen.data.as_dict()
+    data["hierarchy"], workers = found(data["hierarchy"]), data.pop("workers")
+    if workers < 0:
+        raise ConfigError(f"{source}: data.workers={workers}: expected 0 or more.")
+    config = Config(chosen.name, data, settings, trainer, workers, found(chosen.start))
+    return config, chosen.runs
 
 
 def read_config(path):
@@ -187,29 +153,41 @@ def read_config(path):
     if not file.is_file():
         known = ", ".join(sorted(found.stem for found in CONFIGS.glob("*.yaml")))
         raise ConfigError(f"{path}: no such config. There are {known}; or give a file's path.")
-    args, quietly = ["--config", str(file)], {"exit_on_error": False}
+    config, _ = _read(["--config", str(file)], file)
+    return config
+
+
+def train_again(folder, runs):
+    """Train a finished run once more, from its folder alone, and keep it in another place.
+
+    On the same machine and versions the weights are the same, bit for bit: it is trained with as
+    many threads.
+
+    Raises
+    ------
+    RunError
+        The data are not those that the run was trained on.
+    """
+    record = training.read_record(folder)
+    with training.as_many_threads(record["threads"]):
+        again = read_config(Path(folder) / "config.yaml").train(runs)
+    if again.folder.name != Path(folder).name:
+        raise RunError(
+            f"{folder}: its data are not those it was trained on (those were {record['track']}). "
+            f"What was trained on these is in {again.folder}."
+        )
+    return again
+
+
+def main(arguments=None):
+    """``python -m cxrlib fit``: train; what is wrong with a config or a folder is one line."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help", "--print_config"} & {word.split("=")[0] for word in arguments}:
+        make_parser().parse_args(arguments)
     try:
-        with training.quiet_lightning():
-            reader = _Reader(run=False, args=args, parser_kwargs=quietly)
-    except (ArgumentError, ValueError, TypeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
-    config = reader.config
-    try:
-        settings = Settings(**_plain(config.settings))
-    except ValueError as error:
-        raise ConfigError(f"{file}, settings: {error}") from error
-    return Config(config.name, _plain(config.data), settings, _plain(config.trainer))
-
-
-def _plain(namespace):
-    """A section of a config as a dictionary."""
-    return namespace.as_dict() if isinstance(namespace, Namespace) else dict(namespace)
-
-
-def main(args=None):
-    """The command line; what is wrong with a config or a folder is said in one line."""
-    try:
-        with training.quiet_lightning():
-            CommandLine(args=args)
+        config, runs = _read(arguments, "fit")
+        run = config.train(runs)
     except (ValueError, OSError) as error:  # DataError, LabelError and the like are ValueErrors
         sys.exit(f"error: {error}")
+    if run is not None:
+        print(f"{run.folder}: done.")

@@ -5,9 +5,12 @@ the child is a kind of the parent: an image that shows the child shows the paren
 have several parents.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heappop, heappush
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,7 +19,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cxrlib.labels import OBSERVATIONS
+from cxrlib.labels import OBSERVATIONS, to_numbers
 
 
 class HierarchyError(ValueError):
@@ -38,7 +41,8 @@ class Hierarchy:
     Raises
     ------
     HierarchyError
-        Duplicate or unknown labels, a repeated edge, or a cycle, spelt out edge by edge.
+        Labels that are no names, are there twice or unknown, a repeated edge, a rule that names
+        no label, or a cycle, spelt out edge by edge.
 
     Examples
     --------
@@ -55,27 +59,36 @@ class Hierarchy:
 
     def __post_init__(self):
         freeze = object.__setattr__
-        freeze(self, "labels", tuple(self.labels))
-        freeze(self, "edges", tuple((parent, child) for parent, child in self.edges))
-        rules = {label: tuple(absent) for label, absent in dict(self.none_of).items()}
-        freeze(self, "none_of", MappingProxyType(rules))
+        freeze(self, "labels", _names(self.labels, "the labels"))
+        if not self.labels:
+            raise HierarchyError("the list of labels is empty.")
+        _no_duplicates(self.labels, "label")
+        edges = [_names(edge, f"the edge {edge!r}") for edge in self.edges]
+        wrong = next((edge for edge in edges if len(edge) != 2), None)
+        if wrong is not None:
+            raise HierarchyError(f"the edge {wrong!r}: expected two labels, parent and child.")
+        rules = {
+            label: _names(absent, f"the rule of {label!r}")
+            for label, absent in dict(self.none_of).items()
+        }
+        for name in [name for names in (*edges, rules, *rules.values()) for name in names]:
+            self._known(name)
+        # One order, whoever wrote them: a hierarchy read from a file equals the one written.
+        position = self._position.__getitem__
+        freeze(self, "edges", tuple(sorted(edges, key=lambda edge: tuple(map(position, edge)))))
+        in_order = {label: self._in_order(rules[label]) for label in self._in_order(rules)}
+        freeze(self, "none_of", MappingProxyType(in_order))
         self._validate()
-        # One order, whoever wrote the edges: a hierarchy read from a file equals the one written.
-        position = {label: i for i, label in enumerate(self.labels)}
-        order = sorted(self.edges, key=lambda edge: tuple(position[name] for name in edge))
-        freeze(self, "edges", tuple(order))
 
     def _validate(self):
-        _no_duplicates(self.labels, "label")
         _no_duplicates([f"{parent} → {child}" for parent, child in self.edges], "edge")
-        ruled = [name for label, absent in self.none_of.items() for name in (label, *absent)]
-        named = [name for edge in self.edges for name in edge] + ruled
-        unknown = [name for name in dict.fromkeys(named) if name not in self.labels]
-        if unknown:
-            raise HierarchyError(
-                f"unknown label {', '.join(map(repr, unknown))}: edges and rules may only name "
-                f"the hierarchy's labels, which are {', '.join(self.labels)}."
-            )
+        for label, absent in self.none_of.items():
+            _no_duplicates(absent, f"label in the rule of {label!r}:")
+            if not absent:
+                raise HierarchyError(
+                    f"the rule of {label!r} in none_of names no label. List those whose absence "
+                    "makes it present, or remove the rule."
+                )
         _no_cycle(self.graph, "edges")
         _no_cycle(self._sources, "rules for deriving labels")
 
@@ -110,40 +123,55 @@ class Hierarchy:
         return self._in_order(nx.descendants(self.graph, self._known(label)))
 
     def _in_order(self, labels):
-        return tuple(sorted(labels, key=self.labels.index))
+        return tuple(sorted(labels, key=self._position.__getitem__))
 
     def _known(self, label):
-        if label not in self.labels:
-            raise HierarchyError(
-                f"unknown label {label!r}: this hierarchy has {', '.join(self.labels)}."
-            )
+        if label not in self._position:
+            raise HierarchyError(f"unknown label {label!r}: the labels are {_few(self.labels)}.")
         return label
 
     # --- Between names and positions ---------------------------------------------------------
 
     @cached_property
+    def _position(self):
+        return {label: i for i, label in enumerate(self.labels)}
+
+    @cached_property
     def edge_positions(self):
         """Positions of all parents and of all children: two int64 arrays [E], edge by edge."""
-        position = {label: i for i, label in enumerate(self.labels)}
-        pairs = [(position[parent], position[child]) for parent, child in self.edges]
+        pairs = [tuple(map(self._position.__getitem__, edge)) for edge in self.edges]
         return tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
+
+    @cached_property
+    def edges_bottom_up(self):
+        """Positions of (parent, child), an edge after all edges below it: values pass upwards."""
+        rank = {self._position[name]: n for n, name in enumerate(nx.topological_sort(self.graph))}
+        pairs = zip(*(positions.tolist() for positions in self.edge_positions), strict=True)
+        return sorted(pairs, key=lambda edge: (-rank[edge[1]], -rank[edge[0]]))
 
     def to_array(self, table):
         """The columns of ``table`` in the hierarchy's order, as float32 [N, L]."""
-        return self._columns(table, self.labels).to_numpy(dtype=np.float32)
+        return np.array(self._columns(table, self.labels), dtype=np.float32)
+
+    def to_numbers(self, table, good, expected):
+        """The same as float64, after the checks of ``labels.to_numbers``."""
+        return to_numbers(self._columns(table, self.labels), good, expected, HierarchyError)
 
     def to_table(self, array, index=None):
         """The inverse of ``to_array``: a DataFrame whose columns are the labels."""
         return pd.DataFrame(np.asarray(array), index=index, columns=list(self.labels))
 
     def _columns(self, table, labels):
-        missing = [name for name in labels if name not in table.columns]
+        have = set(table.columns)
+        missing = [name for name in labels if name not in have]
         if missing:
             raise HierarchyError(
-                f"the table has no column {', '.join(map(repr, missing))}. It has "
-                f"{', '.join(map(repr, table.columns))}."
+                f"the table has no column {_few(map(repr, missing))}. It has "
+                f"{_few(map(repr, table.columns))}."
             )
-        return table[list(labels)]
+        columns = table[list(labels)]
+        _no_duplicates(columns.columns, "column")
+        return columns
 
     # --- From observations to groups ---------------------------------------------------------
 
@@ -173,11 +201,12 @@ class Hierarchy:
         -------
         DataFrame [N, L] in the hierarchy's order, float64, with the index of the input.
         """
-        values = {
-            label: observations[label].to_numpy(dtype=float)
-            for label in self.labels
-            if label in observations.columns
-        }
+        have = set(observations.columns)
+        given = self._columns(observations, [label for label in self.labels if label in have])
+        array = to_numbers(
+            given, lambda x: (x >= 0) & (x <= 1), "0, 1, between them, or NaN", HierarchyError
+        )
+        values = dict(zip(given.columns, array.T, strict=True))
         for label in nx.topological_sort(self._sources):
             if label in values:
                 continue
@@ -199,16 +228,16 @@ class Hierarchy:
         ----------
         targets : DataFrame [N, L] of 0, 1, NaN.
         """
-        closed = self._columns(targets, self.labels).copy()
-        for label in self.labels:
-            below = self._columns(targets, self.descendants(label))
-            closed[label] = closed[label].mask((below == 1).any(axis=1), 1.0)
-        return closed
+        closed = self._columns(targets, self.labels)
+        present = np.array((closed == 1).T, order="C")  # one row for each label
+        for parent, child in self.edges_bottom_up:
+            present[parent] |= present[child]
+        return closed.mask(present.T, 1.0)
 
     # --- Coherence ---------------------------------------------------------------------------
 
     def _edge_scores(self, scores):
-        array = self._columns(scores, self.labels).to_numpy(dtype=float)
+        array = self.to_numbers(scores, lambda values: ~np.isnan(values), "a number")
         parents, children = self.edge_positions
         return array[:, parents], array[:, children]
 
@@ -255,19 +284,19 @@ class Hierarchy:
         """
         if how not in ("max", "min", "projection"):
             raise HierarchyError(f"how={how!r}: expected 'max', 'min' or 'projection'.")
-        repaired = self._columns(scores, self.labels).astype(float)
-        if repaired.isna().any(axis=None):
+        repaired = self.to_numbers(scores, np.isfinite, "a finite number")
+        if np.isnan(repaired).any():
             raise HierarchyError("scores hold NaN; every label needs a score before the repair.")
         if how == "projection":
-            nearest = project(repaired.to_numpy(), *self.edge_positions)
-            repaired = self.to_table(nearest, repaired.index)  # up to rounding; max does the rest
-        relatives, pick = (self.ancestors, "min") if how == "min" else (self.descendants, "max")
-        return pd.DataFrame(
-            {
-                label: getattr(repaired[[label, *relatives(label)]], pick)(axis=1)
-                for label in self.labels
-            }
-        )
+            repaired = project(repaired, *self.edge_positions)  # up to rounding; max does the rest
+        of = np.array(repaired.T, order="C")  # one row for each label
+        if how == "min":
+            for parent, child in reversed(self.edges_bottom_up):
+                np.minimum(of[child], of[parent], out=of[child])
+        else:
+            for parent, child in self.edges_bottom_up:
+                np.maximum(of[parent], of[child], out=of[parent])
+        return self.to_table(of.T, scores.index)
 
     @cached_property
     def edge_index(self):
@@ -276,49 +305,50 @@ class Hierarchy:
 
     # --- Files -------------------------------------------------------------------------------
 
-    def to_yaml(self, path):
-        """Write the hierarchy as a YAML file that a person can edit."""
-        children = {
-            label: list(self.children(label)) for label in self.labels if self.children(label)
-        }
-        content = {
+    def to_dict(self):
+        """The hierarchy as plain lists and dictionaries, for YAML and JSON."""
+        return {
             "labels": list(self.labels),
-            "children": children,
+            "children": {
+                label: list(self.children(label)) for label in self.labels if self.children(label)
+            },
             "none_of": {label: list(absent) for label, absent in self.none_of.items()},
         }
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+    @classmethod
+    def from_dict(cls, content):
+        """The inverse of ``to_dict``; ``HierarchyError`` where it is not of that form."""
+        if not isinstance(content, dict) or not isinstance(content.get("labels"), list):
+            raise HierarchyError("expected a list called 'labels' at the top level.")
+        unknown = [name for name in content if name not in ("labels", "children", "none_of")]
+        if unknown:
+            raise HierarchyError(f"unknown entry {unknown[0]!r}; see 'labels', 'children'.")
+        children, none_of = (_lists(content.get(name), name) for name in ("children", "none_of"))
+        edges = [(parent, child) for parent, below in children.items() for child in below]
+        return cls(content["labels"], edges, none_of)
+
+    def to_yaml(self, path):
+        """Write the hierarchy as a YAML file that a person can edit."""
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=100)
         Path(path).write_text(text, encoding="utf-8")
 
     @classmethod
     def from_yaml(cls, path):
         """Read a hierarchy from a YAML file with ``labels``, ``children`` and ``none_of``."""
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise HierarchyError(f"{path}: not valid YAML ({error}).") from error
-        if not isinstance(content, dict) or not isinstance(content.get("labels"), list):
-            raise HierarchyError(f"{path}: expected a list called 'labels' at the top level.")
-        unknown = sorted(set(content) - {"labels", "children", "none_of"})
-        if unknown:
-            raise HierarchyError(f"{path}: unknown entry {unknown[0]!r}; see 'labels', 'children'.")
-        lists = {
-            name: _lists(content.get(name) or {}, f"{path}, {name!r}")
-            for name in ("children", "none_of")
-        }
-        edges = [(parent, child) for parent, below in lists["children"].items() for child in below]
-        try:
-            return cls(content["labels"], edges, lists["none_of"])
+            return cls.from_dict(_read_yaml(Path(path)))
         except HierarchyError as error:
             raise HierarchyError(f"{path}: {error}") from error
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or no such date
+            raise HierarchyError(f"{path}: not valid YAML in UTF-8 ({error}).") from error
 
 
 def project(scores, parents, children, tolerance=1e-10, rounds=20_000):
     """The nearest scores, in least squares, in which no child is above its parent.
 
-    Dykstra's algorithm: mend one edge after the other (both ends move to their mean), but first
-    take back what was done for that edge in the round before. The rounds converge to the projection
-    on what all edges allow together; without the taking back they would only reach some coherent
-    scores.
+    First only the edge from each label's lowest parent counts: those make a forest, in which the
+    nearest scores are exact and quickly found. Where they break no other edge either, nothing
+    nearer can exist. Other rows are left to Dykstra's algorithm, which knows all edges.
 
     Parameters
     ----------
@@ -327,23 +357,89 @@ def project(scores, parents, children, tolerance=1e-10, rounds=20_000):
 
     References
     ----------
-    Boyle & Dykstra 1986.
+    Pardalos & Xue 1999 (trees); Boyle & Dykstra 1986.
     """
-    scores = np.array(scores, dtype=float)
+    edges = nx.DiGraph(zip(parents.tolist(), children.tolist(), strict=True))
+    most_parents, most_children = (
+        max((n for _, n in degree), default=0) for degree in (edges.in_degree, edges.out_degree)
+    )
+    if most_parents > most_children:  # upside down it is more of a forest
+        return -project(-scores, children, parents, tolerance, rounds)
+    order = list(nx.topological_sort(edges))
+    rank = {label: n for n, label in enumerate(order)}
+    lowest = {c: max(edges.predecessors(c), key=rank.get) for c in order if edges.in_degree(c)}
+    broken = (scores[:, parents] < scores[:, children]).any(axis=1)
+    nearest = np.array(scores, dtype=float)
+    for row in np.flatnonzero(broken):
+        nearest[row] = _project_forest(nearest[row].tolist(), order, lowest)
+    broken = (nearest[:, parents] < nearest[:, children]).any(axis=1)
+    if broken.any():
+        nearest[broken] = _dykstra(scores[broken], parents, children, tolerance, rounds)
+    return nearest
+
+
+def _project_forest(scores, order, parent_of):
+    """The same for one row of scores, where a label has one parent at most.
+
+    From the leaves upwards, a label that is below one of the blocks under it is pooled with the
+    highest of them: all labels of a block get its mean.
+    """
+    total, size = list(scores), [1] * len(scores)
+    below = defaultdict(list)  # the blocks right below a block, as a heap: (−mean, its top label)
+    pooled = set()
+    for label in reversed(order):
+        blocks = below[label]
+        while blocks and -blocks[0][0] > total[label] / size[label]:
+            _, top = heappop(blocks)
+            pooled.add(top)
+            total[label] += total[top]
+            size[label] += size[top]
+            blocks, fewer = sorted((blocks, below.pop(top)), key=len, reverse=True)
+            for block in fewer:
+                heappush(blocks, block)
+        below[label] = blocks
+        if label in parent_of:
+            heappush(below[parent_of[label]], (-total[label] / size[label], label))
+    for label in order:
+        scores[label] = scores[parent_of[label]] if label in pooled else total[label] / size[label]
+    return scores
+
+
+def _dykstra(scores, parents, children, tolerance, rounds):
+    """The same for any edges, up to a tolerance.
+
+    Mend one edge after the other (both ends move to their mean), but first take back what was done
+    for that edge in the round before. The rounds converge to the projection on what all edges allow
+    together; without the taking back they would only reach some coherent scores. Edges that share
+    no label are mended at once.
+    """
+    of = np.array(scores.T, order="C")  # one row for each label
     moved = np.zeros((len(parents), len(scores)))
+    groups = _apart(parents, children)
     for _ in range(rounds):
         largest = 0.0
-        for edge, (parent, child) in enumerate(zip(parents, children, strict=True)):
-            above = scores[:, child] - scores[:, parent] + 2 * moved[edge]
-            mend = np.maximum(above, 0) / 2
-            change = mend - moved[edge]
-            scores[:, parent] += change
-            scores[:, child] -= change
-            moved[edge] = mend
+        for edges in groups:
+            parent, child = parents[edges], children[edges]
+            mend = np.maximum(of[child] - of[parent] + 2 * moved[edges], 0) / 2
+            change = mend - moved[edges]
+            of[parent] += change
+            of[child] -= change
+            moved[edges] = mend
             largest = max(largest, np.abs(change).max(initial=0))
         if largest < tolerance:
-            return scores
+            return of.T
     raise HierarchyError(f"the projection did not settle in {rounds} rounds.")
+
+
+def _apart(parents, children):
+    """The edges in groups in which no two share a label: lists of their numbers."""
+    groups, taken = defaultdict(list), defaultdict(set)
+    for edge, (parent, child) in enumerate(zip(parents.tolist(), children.tolist(), strict=True)):
+        free = next(n for n in count() if n not in taken[parent] and n not in taken[child])
+        groups[free].append(edge)
+        taken[parent].add(free)
+        taken[child].add(free)
+    return list(groups.values())
 
 
 def _kleene_or(columns):
@@ -354,10 +450,55 @@ def _kleene_or(columns):
     return np.where(unknown.any(axis=0) & (highest < 1), np.nan, highest)
 
 
-def _lists(mapping, source):
+def _lists(mapping, name):
+    mapping = {} if mapping is None else mapping
     if not isinstance(mapping, dict) or not all(isinstance(v, list) for v in mapping.values()):
-        raise HierarchyError(f"{source}: expected a label name and, for each, a list of labels.")
+        raise HierarchyError(f"{name!r}: expected a label name and, for each, a list of labels.")
     return mapping
+
+
+def _few(names, joint=", "):
+    """Names for a message, which must not fill the screen."""
+    names = list(names)
+    return joint.join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+
+
+def _names(names, what):
+    """``names`` as a tuple of str, if that is what they are."""
+    if isinstance(names, str):
+        raise HierarchyError(f"{what}: expected a list of labels, not the text {names!r}.")
+    names = tuple(names)
+    for name in names:
+        if not (isinstance(name, str) and name.strip() and name.isprintable()):
+            raise HierarchyError(
+                f"{what}: {name!r} is not a name. Expected printable text; in YAML, quote "
+                "words such as yes, no and null, numbers and dates."
+            )
+    return tuple(map(str, names))
+
+
+def _read_yaml(path):
+    """The content of a small, plain YAML file: no anchors, tags, keys twice or deep nesting."""
+    if path.stat().st_size > 1_000_000:
+        raise HierarchyError("over 1 MB, too large for a hierarchy.")
+    text = path.read_text(encoding="utf-8-sig")
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if getattr(event, "anchor", None) or getattr(event, "tag", None):
+            raise HierarchyError(f"{event.start_mark}: expected no anchor (&, *) and no tag (!).")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > 3:
+            raise HierarchyError("lists inside lists: expected a list of labels for each label.")
+    return yaml.load(text, Loader=_Loader)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """PyYAML's own keeps the last of two values with one key, and says nothing."""
+
+    def construct_mapping(self, node, deep=False):
+        _no_duplicates([str(key.value) for key, _ in node.value], "key")
+        return super().construct_mapping(node, deep)
 
 
 def _no_duplicates(names, kind):
@@ -369,11 +510,10 @@ def _no_duplicates(names, kind):
 
 
 def _no_cycle(graph, what):
-    try:
-        cycle = nx.find_cycle(graph)
-    except nx.NetworkXNoCycle:
+    if nx.is_directed_acyclic_graph(graph):
         return
-    path = " → ".join([cycle[0][0], *(edge[1] for edge in cycle)])
+    cycle = nx.find_cycle(graph)
+    path = _few([cycle[0][0], *(edge[1] for edge in cycle)], " → ")
     raise HierarchyError(f"the {what} form a cycle: {path}. Remove one of them.")
 
 

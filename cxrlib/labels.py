@@ -5,6 +5,8 @@ A label table is a ``DataFrame`` with one row per image and one column per obser
 """
 
 import csv
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,10 @@ OBSERVATIONS = (
 
 POLICIES = ("U-Ones", "U-Zeros", "U-Ignore", "U-Soft")
 """What an uncertain label (−1) becomes: 1, 0, NaN, or a value strictly between 0 and 1."""
+
+CHEXPERT_POLICY = {"Atelectasis": "U-Ones", "Edema": "U-Ones", "default": "U-Zeros"}
+"""The usual recipe for CheXpert: for these two, U-Ones did best of all policies in Irvin et al.
+2019 (table 3). U-Zeros for the rest is the habit of later work, such as Yuan et al. 2021 (ICCV)."""
 
 NIH_TO_CHEXPERT = {
     "Atelectasis": "Atelectasis",
@@ -74,7 +80,7 @@ def require_columns(table, columns, source):
 
 
 def read_csv(path):
-    """Read a CSV file, with a ``LabelError`` naming the file where pandas cannot.
+    """Read a CSV file, with a ``LabelError`` naming the file and line where that cannot be done.
 
     Every value comes back as text, and an empty field as an empty string, so that a check can
     still say what the file holds.
@@ -83,30 +89,42 @@ def read_csv(path):
     if not path.is_file():
         raise LabelError(f"{path}: no such file. data/README.md shows what each track needs.")
     try:
-        _require_even_rows(path)
+        rows = _numbered_rows(path)
+        _, header = next(rows, (1, []))
+        again = [name for i, name in enumerate(header) if name and name in header[:i]]
+        if again:
+            raise LabelError(f"{path}: two columns are called {again[0]!r}. Remove one of them.")
+        for line, row in rows:
+            if len(row) != len(header):  # labels would shift
+                raise LabelError(
+                    f"{path}, line {line}: {len(row)} fields, but the header has {len(header)}. "
+                    "Is a comma missing or too many, or the download incomplete?"
+                )
         return pd.read_csv(
             path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
         )
-    except (
-        pd.errors.EmptyDataError,
-        pd.errors.ParserError,
-        csv.Error,
-        UnicodeDecodeError,
-    ) as error:
-        raise LabelError(f"{path}: not a readable CSV file ({error}).") from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise LabelError(
+            f"{path}: not a readable CSV file ({error}). Save it as CSV in UTF-8, or get it again."
+        ) from error
 
 
-def _require_even_rows(path):
-    """Raise ``LabelError`` where a row is longer or shorter than the header: labels would shift."""
+def _numbered_rows(path):
+    """The rows of a CSV file, header first, each with the line it begins in; no blank lines."""
     with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        width = len(next(rows, []))
-        for row in rows:
-            if row and len(row) != width:
-                raise LabelError(
-                    f"{path}, line {rows.line_num}: {len(row)} fields, but the header has {width}. "
-                    "Is a comma missing or too many, or the download incomplete?"
-                )
+        rows, line = csv.reader(file, strict=True), 1
+        try:
+            for row in rows:
+                if "\0" in "".join(row):
+                    raise csv.Error("a NUL byte")
+                if row:
+                    yield line, row
+                line = rows.line_num + 1
+        except csv.Error as error:
+            raise LabelError(
+                f"{path}, line {line}: not a row of a CSV file ({error}). Is a quotation mark "
+                "missing, or the file damaged?"
+            ) from error
 
 
 def require_unique(values, source):
@@ -116,14 +134,35 @@ def require_unique(values, source):
         row = int(np.argmax(again))
         first = int(np.argmax((values == values.iloc[row]).to_numpy()))
         raise LabelError(
-            f"{source}, line {line_of(row)}: {values.iloc[row]!r} is listed a second time (first "
-            f"in line {line_of(first)}). Remove one of the two rows."
+            f"{source}, line {line_of(row, source)}: {values.iloc[row]!r} is listed a second time "
+            f"(first in line {line_of(first, source)}). Remove one of the two rows."
         )
 
 
-def line_of(position):
-    """The line of a CSV file that holds the row at ``position``: line 1 is the header."""
+def line_of(position, path=None):
+    """The line of a CSV file in which the row at ``position`` begins: line 1 is the header.
+
+    With the ``path``, blank lines and line breaks inside quotes are counted too.
+    """
+    if path is not None and Path(path).is_file():
+        return next(islice(_numbered_rows(path), int(position) + 1, None))[0]
     return int(position) + 2
+
+
+def to_numbers(table, good, expected, error=LabelError):
+    """The values of ``table`` as floats [N, L], where each is NaN or ``good(values)`` is true.
+
+    ``error`` names the first that is neither, by row and label, and what was ``expected``.
+    """
+    values = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
+    odd = np.argwhere(table.notna().to_numpy() & ~good(values))
+    if len(odd):
+        row, column = odd[0]
+        raise error(
+            f"row {table.index[row]!r}, label {table.columns[column]!r}: the value "
+            f"{table.iloc[row, column]!r} is not {expected}."
+        )
+    return values
 
 
 def read_chexpert(path):
@@ -158,8 +197,9 @@ def read_chexpert(path):
         if wrong.any():
             row = int(np.argmax(wrong))
             raise LabelError(
-                f"{path}, line {line_of(row)}, column {name!r}: the value {table[name].iloc[row]!r}"
-                " is not a label. Expected 1 (positive), 0 (negative), -1 (uncertain) or nothing."
+                f"{path}, line {line_of(row, path)}, column {name!r}: the value "
+                f"{table[name].iloc[row]!r} is not a label. Expected 1 (positive), "
+                "0 (negative), -1 (uncertain) or nothing."
             )
         table[name] = codes.astype(float)
     return table
@@ -170,8 +210,10 @@ def apply_policy(codes, uncertain="U-Zeros", blank=0.0, soft=(0.55, 0.85), seed=
 
     Parameters
     ----------
-    codes : DataFrame of 1, 0, −1 and NaN (blank); other columns are not allowed.
-    uncertain : one of ``POLICIES``. ``U-Ignore`` gives NaN, which the loss leaves out.
+    codes : DataFrame of 1, 0, −1 and NaN (blank); other columns and values are refused.
+    uncertain : one of ``POLICIES``, or one for each observation: a mapping such as
+        ``CHEXPERT_POLICY``. Observations it does not name follow its "default", or else U-Zeros.
+        ``U-Ignore`` gives NaN, which the loss leaves out.
     blank : what "not mentioned" becomes: 0.0, as CheXpert's authors and the paper do, or NaN.
     soft : for ``U-Soft``, one value or a range (low, high) to draw from uniformly; (0.55, 0.85)
         and (0, 0.3) are the ranges of Pham et al. 2019 for U-Ones and U-Zeros.
@@ -186,22 +228,42 @@ def apply_policy(codes, uncertain="U-Zeros", blank=0.0, soft=(0.55, 0.85), seed=
     >>> codes = pd.DataFrame({"Edema": [1, 0, -1, None]})
     >>> apply_policy(codes, "U-Ones")["Edema"].tolist()
     [1.0, 0.0, 1.0, 0.0]
+    >>> codes["Fracture"] = [-1, -1, 1, 0]
+    >>> apply_policy(codes, CHEXPERT_POLICY)["Fracture"].tolist()
+    [0.0, 0.0, 1.0, 0.0]
     """
-    if uncertain not in POLICIES:
-        raise LabelError(f"unknown policy {uncertain!r}: choose one of {', '.join(POLICIES)}.")
-    if not (pd.isna(blank) or blank == 0):
+    if not (np.isscalar(blank) and (pd.isna(blank) or blank == 0)):
         raise LabelError(f"blank={blank!r}: a label not mentioned can become 0 or NaN.")
-    values = codes.to_numpy(dtype=float, copy=True)
+    low, high = (soft, soft) if np.isscalar(soft) else soft
+    if not 0 <= low <= high <= 1:
+        raise LabelError(f"soft={soft!r}: expected a value or a range (low, high) in 0..1.")
+    policies = _policy_of_each(codes.columns, uncertain)
+    values = to_numbers(
+        codes, lambda values: np.isin(values, CODES), "a label code: 1, 0, -1 or blank"
+    )
     unsure = values == -1
-    values[np.isnan(values)] = blank
-    if uncertain == "U-Soft":
-        low, high = (soft, soft) if np.isscalar(soft) else soft
-        if not 0 <= low <= high <= 1:
-            raise LabelError(f"soft={soft!r}: expected a value or a range (low, high) in 0..1.")
-        values[unsure] = np.random.default_rng(seed).uniform(low, high, size=unsure.sum())
-    else:
-        values[unsure] = {"U-Ones": 1.0, "U-Zeros": 0.0, "U-Ignore": np.nan}[uncertain]
+    values = np.where(np.isnan(values), blank, values)
+    for policy, value in {"U-Ones": 1.0, "U-Zeros": 0.0, "U-Ignore": np.nan}.items():
+        values[unsure & (policies == policy)] = value
+    soften = unsure & (policies == "U-Soft")
+    values[soften] = np.random.default_rng(seed).uniform(low, high, size=soften.sum())
     return pd.DataFrame(values, index=codes.index, columns=codes.columns)
+
+
+def _policy_of_each(observations, uncertain):
+    """The policy for every observation, as an array of names."""
+    if not isinstance(uncertain, Mapping):
+        uncertain = {"default": uncertain}
+    for name, policy in uncertain.items():
+        if name not in {"default", *OBSERVATIONS, *observations}:
+            raise LabelError(
+                f"a policy for {name!r}, which is no observation. Expected 'default' or some of "
+                f"{', '.join(OBSERVATIONS)}."
+            )
+        if policy not in POLICIES:
+            raise LabelError(f"unknown policy {policy!r}: choose one of {', '.join(POLICIES)}.")
+    rest = uncertain.get("default", "U-Zeros")
+    return np.array([uncertain.get(name, rest) for name in observations], dtype=object)
 
 
 def read_nih(path):
@@ -245,27 +307,25 @@ def nih_targets(findings, source="Finding Labels"):
     LabelError
         An unknown finding, no finding at all, or ``No Finding`` together with another one.
     """
-    present = findings.str.get_dummies("|").astype(bool)
-    for name in present.columns:
-        if name not in NIH_TO_CHEXPERT:
-            row = int(np.argmax(present[name].to_numpy()))
-            raise LabelError(
-                f"{source}, line {line_of(row)}: unknown finding {name!r}. Expected names of NIH "
-                f"ChestX-ray14: {', '.join(NIH_TO_CHEXPERT)}."
+    for row, text in enumerate(findings.fillna("")):
+        names = set(text.split("|")) - {""}
+        unknown = names - set(NIH_TO_CHEXPERT)
+        if unknown:
+            wrong = (
+                f"unknown finding {min(unknown)!r}. Expected names of NIH ChestX-ray14: "
+                f"{', '.join(NIH_TO_CHEXPERT)}."
             )
-    names = present.sum(axis=1).to_numpy()
-    if (names == 0).any():
-        row = int(np.argmax(names == 0))
-        raise LabelError(
-            f"{source}, line {line_of(row)}: no finding is named. Expected 'No Finding' for a "
-            "normal radiograph: write it there, or remove the row."
-        )
-    if "No Finding" in present and (present["No Finding"] & (names > 1)).any():
-        row = int(np.argmax((present["No Finding"] & (names > 1)).to_numpy()))
-        raise LabelError(
-            f"{source}, line {line_of(row)}: {findings.iloc[row]!r} names 'No Finding' and "
-            "another. Remove one of the two, or the row."
-        )
+        elif not names:
+            wrong = (
+                "no finding is named. Expected 'No Finding' for a normal radiograph: write it "
+                "there, or remove the row."
+            )
+        elif "No Finding" in names and len(names) > 1:
+            wrong = f"{text!r} names 'No Finding' and another. Remove one of the two, or the row."
+        else:
+            continue
+        raise LabelError(f"{source}, line {line_of(row, source)}: {wrong}")
+    present = findings.str.get_dummies("|").astype(bool)
     targets = pd.DataFrame(0.0, index=findings.index, columns=list(OBSERVATIONS))
     for nih_name, observation in NIH_TO_CHEXPERT.items():
         if observation is not None and nih_name in present:

@@ -104,25 +104,25 @@ class HierarchicalBCELoss(nn.Module):
         super().__init__()
         if form not in FORMS:
             raise ValueError(f"unknown form {form!r}: choose one of {', '.join(FORMS)}.")
-        missing = [edge for edge in hierarchy.edges if edge not in penalties.index]
-        if missing:
-            raise ValueError(f"no penalty for the edge {missing[0][0]} → {missing[0][1]}.")
-        for parent, child in hierarchy.edges:
-            if not 0 <= penalties[parent, child] < float("inf"):
-                raise ValueError(
-                    f"the penalty of the edge {parent} → {child} is {penalties[parent, child]}: "
-                    "expected a number from 0."
-                )
+        missing = hierarchy.edge_index[~hierarchy.edge_index.isin(penalties.index)]
+        if len(missing):
+            raise ValueError(f"no penalty for the edge {' → '.join(missing[0])}.")
+        values = penalties.reindex(hierarchy.edge_index)
+        odd = values[~((values >= 0) & (values < float("inf")))]
+        if len(odd):
+            raise ValueError(
+                f"the penalty of the edge {' → '.join(odd.index[0])} is {odd.iloc[0]}: expected a "
+                "number from 0."
+            )
         self.form = form
         self.weight = weight
         parents, children = hierarchy.edge_positions
-        values = [penalties[edge] for edge in hierarchy.edges]
         # Buffers move with the module to a GPU; they follow from the arguments, so no checkpoint
         # needs them.
         for name, buffer in {
             "parent_positions": torch.from_numpy(parents),
             "child_positions": torch.from_numpy(children),
-            "penalties": torch.tensor(values, dtype=torch.float32),
+            "penalties": torch.tensor(values.to_numpy(), dtype=torch.float32),
         }.items():
             self.register_buffer(name, buffer, persistent=False)
 
@@ -149,11 +149,12 @@ class HierarchicalBCELoss(nn.Module):
 # --- Coherent by construction ---------------------------------------------------------------------
 
 
-def _family(hierarchy, relatives):
-    """Bool [L, L]: entry (i, j) says that label j is label i, or one of its ``relatives``."""
-    return torch.tensor(
-        [[j == i or j in relatives(i) for j in hierarchy.labels] for i in hierarchy.labels]
-    )
+def _below(hierarchy):
+    """Bool [L, L]: entry (i, j) says that label j is label i, or one of its descendants."""
+    below = torch.eye(len(hierarchy.labels), dtype=torch.bool)
+    for parent, child in hierarchy.edges_bottom_up:
+        below[parent] |= below[child]
+    return below
 
 
 class MaxConstraint(nn.Module):
@@ -166,7 +167,7 @@ class MaxConstraint(nn.Module):
 
     def __init__(self, hierarchy):
         super().__init__()
-        self.register_buffer("below", _family(hierarchy, hierarchy.descendants), persistent=False)
+        self.register_buffer("below", _below(hierarchy), persistent=False)
 
     def forward(self, logits):
         return highest(logits, self.below).sigmoid()
@@ -222,7 +223,7 @@ class Conditional(nn.Module):
 
     def __init__(self, hierarchy):
         super().__init__()
-        self.register_buffer("above", _family(hierarchy, hierarchy.ancestors), persistent=False)
+        self.register_buffer("above", _below(hierarchy).T.contiguous(), persistent=False)
 
     def forward(self, logits):
         # Summed label by label in one order, so that rounding cannot lift a child over its parent.
@@ -243,7 +244,9 @@ class ConditionalLoss(nn.Module):
 
     def __init__(self, hierarchy):
         super().__init__()
-        parents = _family(hierarchy, hierarchy.parents).fill_diagonal_(False)
+        above, below = map(torch.from_numpy, hierarchy.edge_positions)
+        parents = torch.zeros(len(hierarchy.labels), len(hierarchy.labels), dtype=torch.bool)
+        parents[below, above] = True
         self.register_buffer("parents", parents, persistent=False)
 
     def forward(self, logits, targets):

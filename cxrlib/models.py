@@ -5,6 +5,8 @@ from torch import nn
 from torchvision.models import DenseNet, DenseNet121_Weights, densenet121
 
 PRESETS = ("tiny", "densenet121")
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of the channels, for which torchvision's weights were trained."""
 
 
 class ChestNet(nn.Module):
@@ -47,13 +49,22 @@ class Head(nn.Sequential):
 
 
 class GreyToRGB(nn.Module):
-    """Repeat one grey channel three times, for features made for colour photographs."""
+    """One grey channel as three, for features made for colour photographs.
+
+    ``mean`` and ``std`` of the channels are taken out, where weights expect it; they travel with
+    the weights.
+    """
+
+    def __init__(self, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
 
     def forward(self, images):
-        return images.expand(-1, 3, -1, -1)
+        return (images - self.mean) / self.std
 
 
-def build(preset="tiny", num_labels=21, dropout=0.5, weights=None):
+def build(preset="tiny", num_labels=21, dropout=0.5, weights="random"):
     """Build a model.
 
     Parameters
@@ -62,8 +73,8 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights=None):
         or "densenet121", the paper's, for 320 × 320.
     num_labels : outputs L.
     dropout : the probability in the head; the paper's is 0.5.
-    weights : None for random initialisation, as the paper, or "imagenet" (densenet121 only), which
-        downloads torchvision's weights if they are not in its cache.
+    weights : "random", as the paper's, or "imagenet" (densenet121 only): torchvision's, downloaded
+        if they are not in its cache, behind their own normalisation.
 
     Returns
     -------
@@ -76,10 +87,10 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights=None):
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(PRESETS)}.")
-    if weights not in (None, "imagenet"):
-        raise ValueError(f"weights={weights!r}: expected None or 'imagenet'.")
+    if weights not in ("random", "imagenet"):
+        raise ValueError(f"weights={weights!r}: expected 'random' or 'imagenet'.")
     if preset == "tiny":
-        if weights:
+        if weights == "imagenet":
             raise ValueError("the 'tiny' preset has no ImageNet weights: use 'densenet121'.")
         # A third block at stride 16 keeps the maps fine enough to point with: 6 × 6 at 96 pixels.
         net = DenseNet(growth_rate=16, block_config=(3, 3, 3), num_init_features=24)
@@ -88,22 +99,21 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights=None):
         head = Head(net.classifier.in_features, num_labels, channels=128, dropout=dropout)
         features = net.features
     else:
-        net = _densenet121(weights)
-        features = nn.Sequential(GreyToRGB(), net.features)
+        net = _densenet121() if weights == "imagenet" else densenet121()
+        grey = GreyToRGB(*IMAGENET) if weights == "imagenet" else GreyToRGB()
+        features = nn.Sequential(grey, net.features)
         head = Head(net.classifier.in_features, num_labels, dropout=dropout)
     return ChestNet(nn.Sequential(features, nn.ReLU()), head)
 
 
-def _densenet121(weights):
-    if weights is None:
-        return densenet121()
+def _densenet121():
     try:
         return densenet121(weights=DenseNet121_Weights.IMAGENET1K_V1, progress=False)
     except OSError as error:  # URLError is one
         raise RuntimeError(
             "ImageNet weights were asked for, but they are neither in torch's cache "
             f"({torch.hub.get_dir()}) nor could they be downloaded ({error}). Train from random "
-            "initialisation (weights=None), as the paper does, or connect once."
+            "initialisation (weights='random'), as the paper does, or connect once."
         ) from error
 
 

@@ -7,8 +7,6 @@ by (parent, child), in the order of the hierarchy's edges.
 import numpy as np
 import pandas as pd
 
-from cxrlib.hierarchy import HierarchyError
-
 
 def fixed_penalties(hierarchy, value=0.5):
     """The same penalty on every edge; the paper uses 0.5.
@@ -49,14 +47,11 @@ def data_driven_penalties(hierarchy, labels, epsilon=1e-6, scale=1.0):
     """
     if not epsilon > 0:
         raise ValueError(f"epsilon={epsilon!r}: the smoothing must be above 0.")
-    values = hierarchy.to_array(labels)
-    odd = ~(np.isnan(values) | (values == 0) | (values == 1))
-    if odd.any():
-        row, column = np.argwhere(odd)[0]
-        raise HierarchyError(
-            f"row {row}, label {hierarchy.labels[column]!r}: {values[row, column]:g} cannot be "
-            "counted. Expected 0, 1 or NaN; apply U-Ones, U-Zeros or U-Ignore to −1 first."
-        )
+    values = hierarchy.to_numbers(
+        labels,
+        lambda values: np.isin(values, (0, 1)),
+        "0, 1 or NaN, and cannot be counted; apply U-Ones, U-Zeros or U-Ignore to −1 first",
+    )
     parents, children = hierarchy.edge_positions
     parent_negative = values[:, parents] == 0
     child_known = ~np.isnan(values[:, children])

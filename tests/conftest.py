@@ -1,14 +1,28 @@
 """Small tables and folders that several test files share."""
 
+import os
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-from cxrlib.data import BATCHES
+from cxrlib.data import BATCHES, open_track
+from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
+from cxrlib.training import Settings
+
+PAPER = paper_hierarchy()
+QUICK = Settings(size=32, epochs=2, batch_size=8)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory):
+    """Images that tests decode are kept with the tests' own files, also by processes they start."""
+    os.environ["CXR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
 
 CHEXPERT_HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *OBSERVATIONS)
 
@@ -72,6 +86,17 @@ def batches_folder(chexpert_folder):
             name = "test_labels"
         table.to_csv((folder if "_" in name else first) / f"{name}.csv", index=False)
     return folder
+
+
+@pytest.fixture
+def track(chexpert_folder):
+    return open_track(chexpert_folder)
+
+
+def same_weights(a, b):
+    """Whether two models agree in every bit of every weight and buffer."""
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 NIH_HEADER = (

@@ -1,10 +1,12 @@
 import shutil
+import struct
+import zlib
 
 import pandas as pd
 import pytest
 from conftest import BATCH
 
-from cxrlib import check, data
+from cxrlib import check, cohort
 from cxrlib.check import check_folder
 from cxrlib.data import open_track
 
@@ -40,7 +42,7 @@ def test_a_sample_or_all_of_the_images_are_opened(chexpert_folder):
     assert "31 of 32 are here; 31 opened, 6 of them unreadable" in str(report)
     assert f"1 of 32 images are missing, the first of them {gone}" in report.problems[0]
     assert "6 images cannot be read" in report.problems[1]
-    assert "truncated" in report.problems[1]
+    assert "Expected a complete file" in report.problems[1]
     assert "; 6 opened, " in str(check_folder(chexpert_folder, images=2))
 
 
@@ -90,7 +92,7 @@ def test_nih_folders_lists_and_boxes_are_named(nih_folder):
 
 def test_a_phantom_of_another_version_is_a_problem(chexpert_folder):
     record = chexpert_folder / "cohort.json"
-    record.write_text('{"generator": "%s"}' % data.cohort.generator_version())  # noqa: UP031
+    record.write_text('{"generator": %s}' % cohort.generator_version())  # noqa: UP031
     assert check_folder(chexpert_folder).problems == ()
     for content in ('{"generator": "0123"}', "{}", "no json"):
         record.write_text(content)
@@ -99,7 +101,7 @@ def test_a_phantom_of_another_version_is_a_problem(chexpert_folder):
 
 
 def test_checking_writes_no_phantom(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "DEFAULT_FOLDER", tmp_path / "phantom")
+    monkeypatch.setattr("cxrlib.data.tracks.DEFAULT_FOLDER", tmp_path / "phantom")
     monkeypatch.delenv("CXR_DATA", raising=False)
     assert "no such folder" in check_folder().problems[0]
     assert not (tmp_path / "phantom").exists()
@@ -120,3 +122,14 @@ def test_the_command_says_what_is_there(chexpert_folder, capsys):
     assert check.main([str(chexpert_folder)]) == 1
     assert "no labels 'visualchexbert'" in capsys.readouterr().out
     assert check.main([str(chexpert_folder), "--labels", "report"]) == 0
+
+
+def test_an_image_whose_header_promises_too_much_is_a_problem(nih_folder):
+    def chunk(kind, content):
+        parts = struct.pack(">I", len(content)) + kind + content
+        return parts + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    path = nih_folder / "images/00000001_000.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b""))
+    assert "00000001_000.png" in check_folder(nih_folder, images=None).problems[0]

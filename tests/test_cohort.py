@@ -1,15 +1,22 @@
 """Cohorts: labelers that err as documented, folders that are whole and the same twice."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
-import socket
+import signal
+import subprocess
+import sys
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from cxrlib import cohort, phantom
@@ -222,12 +229,51 @@ def test_study_of_refuses_what_another_version_drew(written, tmp_path):
         cohort.study_of(tmp_path, path)
 
 
+def test_study_of_is_quick(written):
+    path = "phantom/train/patient00001/study1/view1_frontal.jpg"
+    cohort.study_of(written, path)
+    began = time.perf_counter()
+    for _ in range(20):
+        cohort.study_of(written, path)
+    assert (time.perf_counter() - began) / 20 < 0.02
+
+
 def test_a_complete_cohort_is_not_written_again(written, monkeypatch):
     monkeypatch.setattr(cohort, "_write_files", lambda *_: pytest.fail("wrote again"))
     assert cohort.write_cohort(written, **SMALL, **QUIET) == written
     assert cohort.is_complete(written, **SMALL)
     assert not cohort.is_complete(written, **{**SMALL, "size": 65})
     assert not cohort.is_complete(written.parent, **SMALL)
+
+
+TABLES = {
+    "train.csv": "cef176cde1e2e8db",
+    "train_visualCheXbert.csv": "cd3ac7509fd615dd",
+    "valid.csv": "7c773d9b7f1669b6",
+    "test.csv": "ec09df9d837eee0a",
+    "truth.csv": "8a6717514dc3b72d",
+}
+NOISY = {"hospital": 2, "shortcut": "Edema", "image_noise": 0.1, "patient_noise": 0.1}
+
+
+def test_a_number_stands_for_these_tables(tmp_path):
+    folder = cohort.write_cohort(tmp_path / "phantom", **{**SMALL, "size": 32}, **QUIET, **NOISY)
+    found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16] for name in TABLES}
+    assert json.loads((folder / cohort.RECORD).read_text())["generator"] == cohort.GENERATOR
+    assert (cohort.generator_version(), found) == (1, TABLES), (
+        "the generator draws other labels: raise GENERATOR in cxrlib/cohort.py, and put the new "
+        "number and hashes here"
+    )
+
+
+def test_a_cohort_of_an_older_generator_is_refused(written, tmp_path):
+    old = shutil.copytree(written, tmp_path / "phantom")
+    record = json.loads((old / cohort.RECORD).read_text())
+    (old / cohort.RECORD).write_text(json.dumps(record | {"generator": "0123456789ab"}))
+    before = contents(old)
+    with pytest.raises(cohort.CohortError, match=r"'generator': '0123456789ab'.*delete this one"):
+        cohort.write_cohort(old, **SMALL, **QUIET)
+    assert contents(old) == before
 
 
 # --- What a lesson may change ---------------------------------------------------------------------
@@ -358,23 +404,141 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_repeated(written, tmp_path
     assert contents(folder) == contents(written)
 
 
-def test_what_a_killed_run_left_is_removed(written, tmp_path, monkeypatch):
-    host, running = socket.gethostname(), os.getppid()
-    dead = tmp_path / f".phantom.partial-{host}-999999999"
-    (dead / "train").mkdir(parents=True)
-    alive = tmp_path / f".phantom.partial-{host}-{running}"
-    alive.mkdir()
-    elsewhere = tmp_path / ".phantom.partial-another.host-999999999"
-    elsewhere.mkdir()
-    monkeypatch.setattr(cohort, "_other_runs", lambda process: process == running)
+def test_what_a_killed_run_left_is_removed_and_nothing_else(written, tmp_path):
+    keep = tmp_path / "keep"
+    keep.mkdir()
+    (keep / "letter").write_text("words")
+    (tmp_path / ".phantom.partial-0123abcd" / "train").mkdir(parents=True)
+    (tmp_path / ".phantom.partial-0123abcd" / "train" / "link").symlink_to(keep)
+    (tmp_path / ".phantom.lock").touch()  # of a run that was killed: nobody holds it
+    others = [".phantom.partial-mine", ".phantom.partial-x.partial-0123abcd"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".phantom.partial-89abcdef").symlink_to(keep)
     folder = cohort.write_cohort(tmp_path / "phantom", **SMALL, **QUIET)
     assert contents(folder) == contents(written)
-    assert neighbours(folder) == sorted([alive.name, elsewhere.name, "phantom"])
+    assert neighbours(folder) == sorted([*others, ".phantom.partial-89abcdef", "keep", "phantom"])
+    assert contents(keep) == {"letter": b"words"}
 
 
-def test_running_processes_are_told_from_dead_ones():
-    assert cohort._other_runs(os.getppid())
-    assert not cohort._other_runs(999999999)
+def start(folder, options="processes=2"):
+    """Another Python that writes ``SMALL`` there, as a script without a guard for ``__main__``."""
+    script = folder.parent / f"{folder.name}.py"
+    script.write_text(
+        "from cxrlib.cohort import write_cohort\n"
+        f"write_cohort({str(folder)!r}, **{SMALL!r}, {options})\n",
+        encoding="utf-8",
+    )
+    paths = [str(Path(cohort.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        [sys.executable, script],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+
+def test_a_script_needs_no_guard(written, tmp_path):
+    script = start(tmp_path / "phantom")
+    _, errors = script.communicate(timeout=120)
+    assert script.returncode == 0 and "Traceback" not in errors, errors
+    assert contents(tmp_path / "phantom") == contents(written)
+
+
+@pytest.mark.parametrize("sign", ["", "*/*/*/*.jpg", "train.csv"])
+def test_a_run_that_is_killed_leaves_nothing_that_looks_complete(written, tmp_path, sign):
+    folder = tmp_path / "phantom"
+    run = start(folder)
+    pattern = f".phantom.partial-*/{sign}".rstrip("/")
+    while not list(tmp_path.glob(pattern)) and run.poll() is None:
+        time.sleep(0.002)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    if folder.exists():  # it was quicker than the signal
+        assert contents(folder) == contents(written)
+    assert contents(cohort.write_cohort(folder, **SMALL, **QUIET)) == contents(written)
+    assert not [name for name in neighbours(folder) if name.endswith(".lock")]
+
+
+def test_a_second_writer_waits_for_the_first(written, tmp_path, monkeypatch, capsys):
+    folder, lock = tmp_path / "phantom", FileLock(tmp_path / ".phantom.lock")
+    monkeypatch.setattr(cohort, "_write_files", lambda *_: pytest.fail("wrote it as well"))
+    second = threading.Thread(target=cohort.write_cohort, args=[folder], kwargs=SMALL)
+    with lock:
+        second.start()
+        second.join(0.5)
+        assert second.is_alive() and not folder.exists()
+        shutil.copytree(written, folder)
+    second.join(30)
+    assert not second.is_alive() and contents(folder) == contents(written)
+    assert "another process writes it, waiting" in capsys.readouterr().err
+    assert neighbours(folder) == ["phantom"]
+
+
+def test_processes_that_start_together_write_one_cohort(written, tmp_path):
+    folder = tmp_path / "phantom"
+    runs = [start(folder, "processes=1") for _ in range(3)]
+    for run in runs:
+        _, errors = run.communicate(timeout=120)
+        assert run.returncode == 0, errors
+    assert contents(folder) == contents(written)
+    assert neighbours(folder) == ["phantom", "phantom.py"]
+
+
+@pytest.mark.parametrize("name", ["two words", "Thorax – été", "胸部"])
+def test_any_name_will_do(written, tmp_path, name):
+    folder = cohort.write_cohort(tmp_path / name / name, **SMALL, **QUIET)
+    assert neighbours(folder) == [name]
+    assert [path for path in contents(folder) if path.endswith(".jpg")] == [
+        path for path in contents(written) if path.endswith(".jpg")
+    ]
+    path = pd.read_csv(folder / "valid.csv")["Path"][0]
+    assert path.startswith(f"{name}/valid/") and cohort.study_of(folder, path)
+
+
+def test_a_link_to_another_disk_is_followed_and_stays(written, tmp_path):
+    disk, link = tmp_path / "disk", tmp_path / "phantom"
+    disk.mkdir()
+    link.symlink_to(disk / "phantom")
+    for _ in range(2):
+        assert cohort.write_cohort(link, **SMALL, **QUIET) == link
+    assert link.is_symlink() and contents(disk / "phantom") == contents(written)
+    assert neighbours(disk / "phantom") == ["phantom"]
+
+
+def test_a_read_only_place_is_explained(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)  # the superuser may write everywhere
+    with pytest.raises(OSError, match=r"phantom.*Permission denied.*folder writable\?"):
+        cohort.write_cohort(tmp_path / "phantom", **SMALL, **QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_the_system_ended_is_explained(tmp_path, monkeypatch):
+    def write_files(*_):
+        raise cohort.BrokenProcessPool("A worker was terminated abruptly")
+
+    monkeypatch.setattr(cohort, "_write_files", write_files)
+    with pytest.raises(RuntimeError, match=r"phantom.*memory.*processes=1"):
+        cohort.write_cohort(tmp_path / "phantom", **SMALL, **QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "what", [(Path, "mkdir"), (Path, "write_bytes"), (pd.DataFrame, "to_csv"), (Path, "write_text")]
+)
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_at_any_write_leaves_nothing(tmp_path, monkeypatch, what, code):
+    def full(path, *_, **__):
+        raise OSError(code, "No space left on device")
+
+    monkeypatch.setattr(*what, full)
+    with pytest.raises(OSError, match=r"phantom.*disk is full.*another disk") as caught:
+        cohort.write_cohort(tmp_path / "phantom", **SMALL, **QUIET)
+    assert caught.value.errno == code
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_explained(written, tmp_path, monkeypatch):

@@ -320,3 +320,83 @@ def test_covered_by_hand():
     assert covered(child, child) == pytest.approx(1)
     assert covered(np.array([[[0.5, 1.0], [1.0, 0.0]]]), child) == pytest.approx((0.5 + 0.5) / 2)
     assert np.isnan(covered(child, np.zeros((1, 2, 2))))
+
+
+# --- Bad arguments --------------------------------------------------------------------------------
+
+
+def test_images_of_another_precision_are_refused(model, images):
+    maps = np.zeros((3, 64, 64))
+    for odd in (images.double(), images.half()):
+        for call in (
+            lambda x: explain(model, x),
+            lambda x: deletion_insertion(model, x, maps, "Edema"),
+        ):
+            with pytest.raises(ValueError, match=r"expected float32.*images\.float"):
+                call(odd)
+
+
+def test_maps_that_are_none_are_named():
+    maps, masks = np.full((2, 4, 4), 0.5), np.ones((2, 4, 4), dtype=bool)
+    broken = maps.copy()
+    broken[1, 2, 3] = np.nan
+    for call in (
+        lambda m: localisation(m, masks),
+        lambda m: best_threshold(m, masks),
+        lambda m: covered(m, maps),
+        lambda m: covered(maps, m),
+        lambda m: rank_correlation(m, maps),
+        blind_map,
+    ):
+        for odd in (broken, broken * np.inf, maps[:0], np.full((2, 4, 4), "a"), maps[0, 0]):
+            with pytest.raises(ValueError, match="maps"):
+                call(odd)
+    for call in (localisation, best_threshold):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            call(maps * 255, masks)
+    with pytest.raises(ValueError, match="the same"):
+        covered(maps, maps[:1])
+
+
+def test_options_out_of_range_are_named(model, images):
+    maps, masks = np.full((3, 64, 64), 0.5), np.ones((3, 64, 64), dtype=bool)
+    steps = lambda n: deletion_insertion(model, images, maps, "Edema", steps=n)  # noqa: E731
+    for call, message in (
+        (lambda: steps(0), "steps=0"),
+        (lambda: steps(10**5), "steps=100000.*at most 1,000"),
+        (lambda: steps(1.5), "steps=1.5"),
+        (lambda: deletion_insertion(model, images, maps * np.nan, "Edema"), "NaN"),
+        (lambda: deletion_insertion(model, images, maps, "Oedema"), "unknown label.*Oedema"),
+        (lambda: deletion_insertion(model, images, maps, "a", names=["a"]), "1 names.*21 outputs"),
+        (lambda: explain(model, images)["Oedema"], "unknown label.*Oedema"),
+        (lambda: explain(model, images, names=["a"] * 21), "or two"),
+        (lambda: explain(model, images, method=["gradcam"]), "unknown method"),
+        (lambda: localisation(maps, masks, np.nan), "threshold=nan"),
+        (lambda: best_threshold(maps, masks, [0.5, np.nan]), "threshold=nan"),
+        (lambda: best_threshold(maps, masks, []), "at least one threshold"),
+        (lambda: next(randomised(model, seed=-1)), "seed=-1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_eigencam_is_computed_once_and_large_maps_are_refused(model, images):
+    maps = explain(model, images, method="eigencam")
+    assert maps.features.shape == (3, 21, 4, 4)
+    assert (maps.features == maps.features[:, :1]).all()
+    with pytest.raises(ValueError, match="Eigen-CAM.*64 × 64"):
+        explain(model, torch.rand(1, 1, 512, 512), ["Edema"], method="eigencam", finer=2)
+
+
+def test_a_wide_image_can_be_deleted(model):
+    wide = torch.rand(1, 1, 32, 200)
+    lost, _ = deletion_insertion(model, wide, np.zeros((1, 32, 200)), "Edema", steps=1)
+    assert lost.shape == (1, 2)
+
+
+def test_masks_of_unknown_images_or_sizes_are_refused(nih_folder):
+    track = data.open_track(nih_folder)
+    with pytest.raises(ValueError, match="'elsewhere.png' is no image"):
+        find_masks(track, ["elsewhere.png"], 32)
+    with pytest.raises(ValueError, match="size=0"):
+        find_masks(track, [], 0)

@@ -1,4 +1,6 @@
+import itertools
 import pickle
+import time
 
 import numpy as np
 import pandas as pd
@@ -257,3 +259,94 @@ def test_a_hierarchy_equals_itself_read_from_a_file(tmp_path):
     assert again == PAPER
     assert hash(again) == hash(PAPER)
     assert Hierarchy(PAPER.labels, PAPER.edges[::-1], dict(PAPER.none_of)) == PAPER
+
+
+# --- Bad input and large input ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [2.0, -1.0, np.inf, "yes"])
+def test_derive_refuses_what_is_no_label_by_row_and_label(bad):
+    with pytest.raises(HierarchyError, match="row 'b', label 'child'"):
+        CHAIN.derive(pd.DataFrame({"child": [1.0, bad]}, index=["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [("labels: [A, null]", "None"), ("labels: [A, {b: c}]", "b"), ("labels: [A, 1]", "1 is not"),
+     ("labels: [yes]", "True"), ("labels: [2020-01-01]", "2020"), ("labels: []", "empty"),
+     ("labels: ['']", "''"), ("labels: [2020-99-99]", "not valid YAML"),
+     ("labels: [A]\nchildren: {A: [[A]]}", "lists inside"), ("labels: " + "[" * 9000, "lists"),
+     ("labels: [A, B]\nchildren: {A: &x [B], B: *x}", "anchor"),
+     ("labels: [A]\nlabels: [B]", "duplicate key 'labels'"),
+     ("labels: [A]\nnone_of: {A: []}", "names no label"), ("labels: [\xff]", "UTF-8"),
+     ("labels: [A]\nchildren: 0", "children"), ("#" * 1_000_001, "1 MB")],
+)  # fmt: skip
+def test_a_bad_file_is_named(tmp_path, content, named):
+    path = tmp_path / "h.yaml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(HierarchyError, match=rf"h\.yaml: (.|\n)*{named}"):
+        Hierarchy.from_yaml(path)
+
+
+def test_arguments_of_the_wrong_form_are_named():
+    for labels, edges in (("AB", []), (["A", "B"], ["AB"]), (["A", "B"], [("A", "B", "A")])):
+        with pytest.raises(HierarchyError, match="AB|two labels"):
+            Hierarchy(labels, edges)
+
+
+def test_rules_are_part_of_equality_and_of_the_dictionary():
+    plain = Hierarchy(["A", "B", "C"], [])
+    ruled = Hierarchy(["A", "B", "C"], [], {"A": ["C", "B"]})
+    assert plain != ruled
+    assert "none_of" in repr(ruled)
+    assert ruled == Hierarchy(["A", "B", "C"], [], {"A": ["B", "C"]})
+    assert Hierarchy.from_dict(ruled.to_dict()) == ruled
+    assert Hierarchy.from_dict(PAPER.to_dict()) == PAPER
+    assert PAPER.to_dict()["labels"] == list(PAPER.labels)
+
+
+def _is_name(text):
+    return bool(text.strip()) and text.isprintable()
+
+
+def test_a_name_that_cannot_be_seen_is_refused():
+    with pytest.raises(HierarchyError, match="is not a name"):
+        Hierarchy(["A\x85"], [])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])).filter(_is_name), min_size=1,
+                unique=True))  # fmt: skip
+def test_any_names_survive_a_file(tmp_path_factory, names):
+    path = tmp_path_factory.mktemp("names") / "h.yaml"
+    written = Hierarchy(names, list(itertools.pairwise(names)))
+    written.to_yaml(path)
+    assert Hierarchy.from_yaml(path) == written
+
+
+@pytest.mark.parametrize("shape", ["chain", "star", "tree", "star upside down"])
+def test_five_thousand_labels_take_seconds(shape):
+    names = [f"L{n}" for n in range(5000)]
+    above = {"chain": lambda n: n - 1, "tree": lambda n: (n - 1) // 2}.get(shape, lambda n: 0)
+    edges = [(names[above(n)], names[n]) for n in range(1, 5000)]
+    edges = [edge[::-1] for edge in edges] if shape == "star upside down" else edges
+    start = time.perf_counter()
+    graph = Hierarchy(names, edges)
+    scores = graph.to_table(np.random.default_rng(0).random((5, 5000)))
+    for how in ("max", "min", "projection"):
+        assert not graph.incoherent(graph.make_coherent(scores, how)).any()
+    closed = graph.close((scores > 0.9).astype(float))
+    assert graph.violations(closed)["soft"].sum() == 0
+    leaves = [name for name in names if not graph.children(name)]
+    assert not graph.incoherent(graph.derive(scores[leaves])).any()
+    assert time.perf_counter() - start < 30
+
+
+def test_a_forest_is_projected_as_isotonic_regression_says():
+    names = [f"L{n}" for n in range(200)]
+    chain = Hierarchy(names, list(itertools.pairwise(names)))
+    scores = np.random.default_rng(0).random((3, 200))
+    found = chain.make_coherent(chain.to_table(scores), "projection").to_numpy()
+    for row, nearest in zip(scores, found, strict=True):
+        solved = optimize.isotonic_regression(row, increasing=False).x
+        np.testing.assert_allclose(nearest, solved, atol=1e-12)

@@ -6,6 +6,7 @@ import pytest
 
 from cxrlib import labels
 from cxrlib.labels import (
+    CHEXPERT_POLICY,
     LabelError,
     apply_policy,
     nih_targets,
@@ -188,4 +189,48 @@ def test_a_row_that_is_too_long_or_too_short_is_named(tmp_path, row):
     path = tmp_path / "train.csv"
     path.write_text(f"Path,Edema,Fracture,Pneumonia\nb.jpg,1,0,1\n{row}\n")
     with pytest.raises(LabelError, match=r"train\.csv, line 3: \d fields, but the header has 4"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize("bad", [2, -2, np.inf, 0.5, "yes"])
+def test_a_value_that_is_no_code_names_row_and_label(bad):
+    codes = pd.DataFrame({"Edema": [1, bad]}, index=["first", "second"])
+    with pytest.raises(LabelError, match="row 'second', label 'Edema'"):
+        apply_policy(codes)
+
+
+def test_a_policy_for_each_observation():
+    codes = pd.DataFrame(-1.0, index=[0], columns=["Edema", "Fracture", "Pneumonia"])
+    rules = {"Edema": "U-Ones", "Fracture": "U-Ignore"}
+    np.testing.assert_array_equal(apply_policy(codes, rules).iloc[0], [1, np.nan, 0])
+    rules["default"] = "U-Soft"
+    assert 0.55 <= apply_policy(codes, rules)["Pneumonia"].item() <= 0.85
+    assert apply_policy(codes, CHEXPERT_POLICY).iloc[0].tolist() == [1, 0, 0]
+    for wrong in ({"Edama": "U-Ones"}, {"Edema": "U-Maybe"}, {"default": "U-Two"}):
+        with pytest.raises(LabelError, match="Edama|U-Maybe|U-Two"):
+            apply_policy(codes, wrong)
+
+
+def test_lines_count_blank_lines_and_line_breaks_in_quotes(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('Path,Edema\n\n"a\nb",1\n\nc,0\n')
+    assert [labels.line_of(row, path) for row in (0, 1)] == [3, 6]
+    assert labels.line_of(0) == 2
+    path.write_text(path.read_text() + "d\n")
+    with pytest.raises(LabelError, match="line 7: 1 fields"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [(b"Path,Edema,Edema\na,1,0\n", "two columns are called 'Edema'"),
+     (b"Path,Edema\na\0,1\n", "line 2: .*NUL"),
+     (b"Path,Edema\n\xff,1\n", "not a readable CSV"),
+     (b"Path,Edema\n" + b"a" * 200_000 + b",1\n", "line 2: .*field larger"),
+     (b'Path,Edema\n"a,1\n', "line 2: .*quotation")],
+)  # fmt: skip
+def test_a_damaged_table_is_named(tmp_path, content, named):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(LabelError, match=rf"t\.csv.*{named}"):
         read_csv(path)

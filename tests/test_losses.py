@@ -1,4 +1,6 @@
+import itertools
 import math
+import time
 
 import numpy as np
 import pandas as pd
@@ -255,3 +257,14 @@ def test_gradients_of_the_coherent_losses(loss):
     assert torch.isfinite(gradient(loss.float(), logits * 50, targets)).all()
     nothing = torch.full_like(targets, float("nan"))
     assert loss(logits, nothing).item() == 0
+
+
+def test_five_thousand_labels_take_seconds():
+    names = [f"L{n}" for n in range(5000)]
+    chain = Hierarchy(names, list(itertools.pairwise(names)))
+    start = time.perf_counter()
+    assert MaxConstraint(chain).below.sum() == 5000 * 5001 // 2
+    assert torch.equal(Conditional(chain).above, MaxConstraint(chain).below.T)
+    assert ConditionalLoss(chain).parents.sum() == 4999
+    HierarchicalBCELoss(chain, fixed_penalties(chain))
+    assert time.perf_counter() - start < 20

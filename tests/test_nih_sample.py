@@ -62,7 +62,8 @@ def test_a_short_training_learns_something_on_real_radiographs(track, tmp_path):
     data = training.make_data(track, PAPER, settings)
     scores = training.predict(run.model("last"), data.dataset("test"), PAPER.labels)
     truth = data.targets("test").reset_index(drop=True)
-    result = evaluate(truth, scores, groups=track.split("test")["patient"], resamples=200)
+    patients = track.split("test")["patient"].to_numpy()
+    result = evaluate(truth, scores, groups=patients, resamples=200)
     auroc = result.per_label.loc["No Finding", "auroc"]
     low, high = result.intervals.loc["No Finding"]
     print(f"No Finding on patients not trained on: {auroc:.2f} ({low:.2f} to {high:.2f})")

@@ -7,7 +7,7 @@ from scipy import stats
 from torch import nn
 
 from cxrlib import models
-from cxrlib.data import to_float
+from cxrlib.data import Augmentation
 from cxrlib.explanations import check_images
 from cxrlib.hierarchy import Hierarchy, paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
@@ -132,10 +132,9 @@ def test_augmented_passes_are_seeded_and_differ(model, images):
     assert one.shape == (3, 3, 21)
     torch.testing.assert_close(one, augmented_passes(model, images, 3, seed=1))
     assert not torch.equal(one[0], one[1])
-    plain = augmented_passes(model, images, 2, transform=to_float())
-    grey = (images * 255).round() / 255
+    plain = augmented_passes(model, images, 2, augment=Augmentation())
     with torch.no_grad():
-        torch.testing.assert_close(plain[0], model(grey).sigmoid())
+        torch.testing.assert_close(plain[0], model(images).sigmoid())
     with pytest.raises(ValueError, match="passes=0"):
         augmented_passes(model, images, 0)
 
@@ -239,7 +238,7 @@ def test_groups_have_limits_of_their_own():
     assert (sets[200:] == "unsure").all(axis=None)
     with pytest.raises(ValueError, match="'child': no limits"):
         conformal_sets(scores, limits, ["child"] * 400)
-    with pytest.raises(ValueError, match="2 groups for 400"):
+    with pytest.raises(ValueError, match="groups has 2 entries for 400 rows"):
         fit_conformal(scores, known, 0.1, groups=["a", "b"])
 
 
@@ -253,7 +252,7 @@ def test_bad_conformal_input_is_named():
     with pytest.raises(ValueError, match="do not fit"):
         fit_conformal(scores, truth[["rare"]])
     for odd in (np.nan, 1.5):
-        with pytest.raises(ValueError, match=f"common, row 3: a score of {odd}"):
+        with pytest.raises(ValueError, match=f"row 3, label 'common': {odd} is not a prob"):
             fit_conformal(scores.replace(scores.iloc[3, 1], odd), truth)
 
 
@@ -363,3 +362,87 @@ def test_odd_images_are_images(images):
     assert all(len(image.unique()) == 1 for image in odd["blank"])
     again = odd_images(images, seed=1)
     assert all(torch.equal(odd[kind], again[kind]) for kind in odd)
+
+
+# --- Bad arguments --------------------------------------------------------------------------------
+
+
+def test_rows_go_by_their_index_everywhere():
+    truth = scored([1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 1])
+    scores = truth * 0.5 + 0.2
+    turned, groups = truth.iloc[::-1], pd.Series(["a", "b", "a"])
+    limits = fit_conformal(scores, truth)
+    sets, said = conformal_sets(scores, limits), statements(scores, SMALL, 0.5)
+    highest = pd.Series(highest_wrong(scores, truth, SMALL))
+    for call in (
+        lambda: fit_conformal(scores, turned),
+        lambda: fit_conformal(scores, truth, groups=groups.iloc[::-1]),
+        lambda: conformal_sets(scores, limits, groups.iloc[::-1]),
+        lambda: is_covered(sets, turned),
+        lambda: highest_wrong(scores, turned, SMALL),
+        lambda: specificity(said, turned, SMALL, truth.mean()),
+        lambda: control_risk(highest, groups.iloc[::-1], 0.5),
+        lambda: risk_coverage(highest > 0, highest.iloc[::-1]),
+    ):
+        with pytest.raises(ValueError, match="different row indexes.*reset_index"):
+            call()
+    # Arrays carry no index, and are taken by position.
+    by_array = fit_conformal(scores, truth, groups=groups.to_numpy())
+    pd.testing.assert_frame_equal(fit_conformal(scores, truth, groups=groups), by_array)
+
+
+def test_bad_values_and_options_are_named():
+    truth = scored([1, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 1])
+    scores = truth * 0.5 + 0.2
+    limits = fit_conformal(scores, truth)
+    sets, said = conformal_sets(scores, limits), statements(scores, SMALL, 0.5)
+    shares = pd.Series(0.5, index=truth.columns)
+    for call, message in (
+        (lambda: fit_conformal(scores, truth * 2), "truth, row 0, label 'Edema': 2 is not 0, 1"),
+        (lambda: fit_conformal(scores, truth * 0.5), "0.5 is not 0, 1 or NaN"),
+        (lambda: fit_conformal(scores[:0], truth[:0]), "empty"),
+        (lambda: fit_conformal(scores, truth, alpha="0.1"), "alpha='0.1'"),
+        (lambda: fit_conformal(scores, truth, groups=["a", None, "b"]), "groups, row 1: no value"),
+        (lambda: fit_conformal(scores.astype(str) + "%", truth), "label 'Edema': expected numbers"),
+        (lambda: conformal_sets(scores, limits.drop(("all", "Edema"))), "no limits.*'Edema'"),
+        (lambda: conformal_quantile([0.1, np.nan], 0.1), "without NaN"),
+        (lambda: conformal_quantile([0.1], 1), "alpha=1"),
+        (lambda: is_covered(sets.replace("unsure", "?"), truth), "sets: expected neither"),
+        (lambda: is_covered(sets, truth * 2), "2 is not 0, 1"),
+        (lambda: highest_wrong(scores, truth * 2, SMALL), "2 is not 0, 1"),
+        (lambda: statements(scores, SMALL, np.nan), "threshold=nan"),
+        (lambda: statements(scores * np.nan, SMALL, 0.5), "nan is not a probability"),
+        (lambda: doubt_groups(scores, SMALL, "2"), "factor='2'"),
+        (lambda: control_risk([0.5, np.nan], ["a", "b"], 0.5), "without NaN"),
+        (lambda: control_risk([0.5, 0.6], ["a", None], 0.5), "patients, row 1: no value"),
+        (lambda: control_risk([0.5, 0.6], ["a"], 0.5), "patients has 1 entries for 2 rows"),
+        (lambda: control_risk([], [], 0.5), "at least 1"),
+        (lambda: specificity(said, truth, SMALL, shares * np.nan), "prevalence of 'Edema'=nan"),
+        (lambda: specificity(said, truth, SMALL, shares * 4), "prevalence of 'Edema'=2.0"),
+        (lambda: specificity(said, truth, SMALL, shares[1:]), "no prevalence for 'Edema'"),
+        (lambda: risk_coverage([2.0], [0.1]), "wrong outside 0 to 1"),
+        (lambda: entropy(torch.tensor([1.5])), "probabilities, 0 to 1"),
+        (lambda: decompose(torch.full((2, 1, 1), torch.nan)), "probabilities, 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_images_and_options_out_of_range_are_named(model, images):
+    for call in (mc_dropout, embed, augmented_passes):
+        with pytest.raises(ValueError, match=r"expected float32.*images\.float"):
+            call(model, images.double())
+    with pytest.raises(ValueError, match="passes=1000000.*at most 10,000"):
+        mc_dropout(model, images, 10**6)
+    for call in (lambda: augmented_passes(model, images, seed=-1), lambda: odd_images(images, -1)):
+        with pytest.raises(ValueError, match="seed=-1"):
+            call()
+    with pytest.raises(ValueError, match="square"):
+        odd_images(images[..., :40])
+
+
+def test_a_finding_that_everybody_has_is_told_when_it_is_named():
+    truth = scored([1, 0, 0, 1])
+    said = truth.astype(bool) & (truth.columns == "Edema")
+    told = specificity(said, truth, SMALL, pd.Series(1.0, index=truth.columns))
+    assert told["information"].tolist() == [1]

@@ -9,7 +9,7 @@ from cxrlib.cohort import CohortError, write_cohort
 def main():
     try:
         write_cohort(Path(__file__).resolve().parent.parent / "data" / "phantom")
-    except (CohortError, OSError) as error:
+    except (CohortError, OSError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

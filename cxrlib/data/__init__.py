@@ -5,6 +5,7 @@ split`` and one column per observation. ``cxrlib.check`` says what is in a folde
 and what will be used.
 """
 
+from cxrlib.data.augment import AUGMENTATIONS, Augmentation, draw, equalize, to_float
 from cxrlib.data.batches import ChestData, ChestDataset
 from cxrlib.data.chexpert import (
     BATCHES,
@@ -15,13 +16,13 @@ from cxrlib.data.chexpert import (
     table_path,
     test_table,
 )
-from cxrlib.data.images import (
-    load_image,
-    published_transforms,
-    read_images,
-    to_float,
-    train_transforms,
-)
+from cxrlib.data.images import ImageMap, load_image, read_images
 from cxrlib.data.nih import NIH_TABLE
 from cxrlib.data.track import COLUMNS, SPLITS, DataError, Track, fewer, require_disjoint_patients
-from cxrlib.data.tracks import DEFAULT_FOLDER, TRACK_TITLES, data_folder, open_track, track_name
+from cxrlib.data.tracks import (
+    DEFAULT_FOLDER,
+    TRACK_TITLES,
+    data_folder,
+    open_track,
+    track_name,
+)

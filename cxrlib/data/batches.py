@@ -1,24 +1,29 @@
-"""From a track's table to batches of images and targets."""
+"""From a track's table to batches of images and targets.
 
-import copy
-from pathlib import Path
+Grey levels stay bytes until they are on the device that trains: what is loaded is small, needs no
+random numbers, and is the same whoever loads it. There a batch is equalised and augmented.
+"""
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
-from torchvision.transforms import v2
 
-from cxrlib.data.images import load_image, read_images, to_float
+from cxrlib.data.augment import Augmentation, draw, equalize, to_float
+from cxrlib.data.images import ImageMap
 from cxrlib.data.track import DataError
-from cxrlib.labels import (
-    OBSERVATIONS,
-)
+from cxrlib.labels import OBSERVATIONS
+
+NOTHING = -1
+"""In place of an image's number: no image, and nothing known. It fills up uneven shares."""
 
 
 class ChestDataset(Dataset):
     """Images and targets of some rows of a track's table.
+
+    ``dataset[i]`` is an image as a model sees it, float32 [1, H, W] in [0, 1], and its target,
+    float32 [L]. Loaders fetch whole batches of grey levels instead (``fetch``).
 
     Parameters
     ----------
@@ -26,51 +31,57 @@ class ChestDataset(Dataset):
     folder : what the paths are relative to.
     targets : DataFrame with the index of ``table``, a column per label, values in [0, 1] or NaN.
     size : images come as [1, size, size].
-    transform : from uint8 [1, H, W] to float32 [1, H, W]; ``to_float()`` by default.
-    in_memory : read every image once, now, and keep the grey levels (size² bytes an image).
-    equalize : spread the grey levels of every image evenly, so that exposure and the console's
-        tone curve, which differ between hospitals, matter less.
-
-    Items are ``(image float32 [1, H, W], target float32 [L])``.
+    equalize : see ``augment.equalize``.
+    white : see ``load_image``.
 
     Raises
     ------
     DataError
-        An empty table, or a missing image, before anything is trained on the others.
+        An empty table, or an image that is missing or cannot be read.
     """
 
-    def __init__(
-        self, table, folder, targets, size, transform=None, in_memory=True, equalize=False
-    ):
+    def __init__(self, table, folder, targets, size, equalize=False, white=None):
         if table.empty:
             raise DataError("an empty table: no image to make a dataset of.")
-        self.paths = [Path(folder) / path for path in table["path"]]
-        missing = [path for path in self.paths if not path.is_file()]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(self.paths)} images are missing, the first of them "
-                f"{missing[0]}. Check that the download is complete: python -m cxrlib.data FOLDER "
-                "says what is there."
-            )
         self.targets = torch.from_numpy(np.array(targets.loc[table.index], dtype=np.float32))
-        self.size = size
-        self.transform = transform or to_float()
+        self.map = ImageMap(folder, size, white)
+        self.rows = self.map.rows(table["path"].tolist())
         self.equalize = equalize
-        self.images = read_images(self.paths, size) if in_memory else None
-        if equalize and in_memory:
-            for image in self.images:
-                image[:] = v2.functional.equalize(image)
 
     def __len__(self):
-        return len(self.paths)
+        return len(self.rows)
 
     def __getitem__(self, item):
-        if self.images is None:
-            image = load_image(self.paths[item], self.size)
-            image = v2.functional.equalize(image) if self.equalize else image
-        else:
-            image = self.images[item]
-        return self.transform(image), self.targets[item]
+        item = range(len(self))[item]
+        grey, targets, _ = self.fetch([item])
+        return self.prepare(grey)[0], targets[0]
+
+    def fetch(self, items):
+        """Grey levels uint8 [B, 1, H, W], targets float32 [B, L] and the images' numbers [B]."""
+        items = torch.as_tensor(items)
+        grey = torch.from_numpy(np.asarray(self.map.pixels[self.rows[items.numpy()]]))
+        targets, nothing = self.targets[items], items == NOTHING
+        return grey, targets.masked_fill(nothing[:, None], torch.nan), items
+
+    __getitems__ = fetch
+
+    def prepare(self, grey):
+        """Grey levels as a model sees them: float32 [B, 1, H, W] in [0, 1], on their device."""
+        return to_float(equalize(grey) if self.equalize else grey)
+
+
+class Share(Sampler):
+    """Every image once, dealt out to ``count`` processes; ``NOTHING`` makes their shares equal."""
+
+    def __init__(self, images, count, rank):
+        self.images, self.count, self.rank = images, count, rank
+
+    def __len__(self):
+        return -(-self.images // self.count)
+
+    def __iter__(self):
+        mine = list(range(self.rank, self.images, self.count))
+        return iter(mine + [NOTHING] * (len(self) - len(mine)))
 
 
 class ChestData(pl.LightningDataModule):
@@ -80,12 +91,14 @@ class ChestData(pl.LightningDataModule):
     ----------
     track : Track
     hierarchy : Hierarchy; it derives the groups of every split, and tensors have its order.
-    size, batch_size : of images, in pixels and in number.
-    augment : a transform for the training images; ``to_float()``, no augmentation, by default.
+    size, batch_size : of images, in pixels and in number (of each process, if there are several).
+    augment : ``Augmentation`` of the training images; none by default.
     augment_valid : whether the validation images are changed too, as the paper's code does.
-    in_memory, equalize : see ``ChestDataset``.
-    workers : processes that load; 0 is quickest for small images in memory.
-    seed : of the order in which training images come.
+    equalize : see ``ChestDataset``.
+    workers : processes that load; 0 is quickest for small images.
+    seed : of the order in which training images come, and of their augmentation.
+
+    ``first_epoch`` is the epoch with which a training that was interrupted goes on.
     """
 
     def __init__(
@@ -95,7 +108,6 @@ class ChestData(pl.LightningDataModule):
         size=96,
         batch_size=32,
         augment=None,
-        in_memory=True,
         workers=0,
         seed=0,
         equalize=False,
@@ -106,58 +118,79 @@ class ChestData(pl.LightningDataModule):
         self.hierarchy = hierarchy
         self.size = size
         self.batch_size = batch_size
-        self.augment = augment
+        self.augment = augment or Augmentation()
         self.augment_valid = augment_valid
-        self.in_memory = in_memory
         self.workers = workers
         self.seed = seed
         self.equalize = equalize
+        self.first_epoch = 0
         self._datasets = {}
 
     def targets(self, split):
         """The 21 targets of a split as a DataFrame, in the hierarchy's order."""
         return self.hierarchy.derive(self.track.split(split)[list(OBSERVATIONS)])
 
-    def dataset(self, split, plain=False):
-        """The dataset of a split, read once; ``plain`` without any augmentation."""
+    def dataset(self, split):
+        """The dataset of a split, without any augmentation."""
         if split not in self._datasets:
             self._datasets[split] = ChestDataset(
                 self.track.split(split),
                 self.track.folder,
                 self.targets(split),
                 self.size,
-                in_memory=self.in_memory,
-                equalize=self.equalize,
+                self.equalize,
+                self.track.opened.get("white"),
             )
-        made = copy.copy(self._datasets[split])
-        if not plain and (split == "train" or (split == "valid" and self.augment_valid)):
-            made.transform = self.augment or to_float()
-        return made
+        return self._datasets[split]
 
-    def _loader(self, split, shuffle=False):
+    def prepare(self, grey, items, epoch, split="train"):
+        """A batch of grey levels [B, 1, H, W] as a model is to see it in this epoch, augmented."""
+        images = self.dataset(split).prepare(grey)
+        if split == "train" or self.augment_valid:
+            stream = 2 * epoch + (split == "valid")
+            images = self.augment(images, draw(self.seed, stream, items.clamp(min=0)))
+        return images
+
+    def on_after_batch_transfer(self, batch, _):
+        """Lightning calls this once a batch is on its device."""
+        grey, targets, items = batch
+        split = "train" if self.trainer.training else "valid"
+        return self.prepare(grey, items, self.trainer.current_epoch, split), targets
+
+    def _loader(self, split, training=False):
         dataset = self.dataset(split)
-        # The order of an epoch depends on the seed and on the epoch's number, not on what was drawn
-        # before: a training can be resumed. (Lightning says which epoch it is.) Several processes
-        # share the images of an epoch.
-        shares = {"num_replicas": 1, "rank": 0}
+        count, rank = 1, 0
         if self.trainer is not None:
-            shares = {"num_replicas": self.trainer.world_size, "rank": self.trainer.global_rank}
-        order = DistributedSampler(dataset, **shares, seed=self.seed)
+            count, rank = self.trainer.world_size, self.trainer.global_rank
+        if len(dataset) < count:
+            raise DataError(f"{len(dataset)} {split} images for {count} processes: use fewer.")
+        # The order of an epoch depends on the seed and on the epoch's number, which Lightning sets.
+        # What several processes see in a step is what one would, with their batches together.
+        whole = training and len(dataset) >= count * self.batch_size
+        order = DistributedSampler(dataset, count, rank, seed=self.seed, drop_last=whole)
+        order.set_epoch(self.first_epoch)  # workers begin to load before Lightning says which it is
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            sampler=order if shuffle else None,
-            drop_last=shuffle and len(dataset) > self.batch_size,
+            sampler=order if training else Share(len(dataset), count, rank),
+            drop_last=whole,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
-            generator=torch.Generator().manual_seed(self.seed),
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else workers would take from dropout's random numbers
+            collate_fn=_as_it_is,
         )
 
     def train_dataloader(self):
-        return self._loader("train", shuffle=True)
+        return self._loader("train", training=True)
 
     def val_dataloader(self):
         return self._loader("valid")
 
     def test_dataloader(self):
         return self._loader("test")
+
+
+def _as_it_is(batch):
+    """``fetch`` returns whole batches: there is nothing to put together."""
+    return batch

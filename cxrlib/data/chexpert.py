@@ -83,9 +83,9 @@ def _read_chexpert_split(folder, split, name, uncertain):
     elif other.any():
         row = int(np.argmax(other))
         raise DataError(
-            f"{path}, line {line_of(row)}: {raw['Path'].iloc[row]!r} is an image of the split "
-            f"{table['split'].iloc[row]!r} in a table of {split!r}. Move the row to the table of "
-            "its split, or remove it."
+            f"{path}, line {line_of(row, path)}: {raw['Path'].iloc[row]!r} is an image of the "
+            f"split {table['split'].iloc[row]!r} in a table of {split!r}. Move the row to the "
+            "table of its split, or remove it."
         )
     # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
     # demographics of the training images stand in train.csv.
@@ -111,22 +111,23 @@ def _demographics(path):
 _LEAVES = re.compile(r"^/|\\|:|(?:^|/)\.\.(?:/|$)")
 
 _CHEXPERT_PATH = re.compile(
-    r"^(?:[^/]+/)?(?P<path>(?P<split>train|valid|test)/(?P<patient>patient\d+)/(?P<study>study\d+)"
-    r"/view\d+_(?P<view>frontal|lateral)\.\w+)$"
+    r"^(?:[^/]+/)?(?P<path>(?P<split>train|valid|test)/(?P<patient>patient[0-9]+)/(?P<study>study[0-9]+)"
+    r"/view[0-9]+_(?P<view>frontal|lateral)\.\w+)$"
 )
 
 
 def _parse_chexpert_paths(paths, source):
     """Path, split, patient, study and view from ``CheXpert-v1.0/train/patient1/study1/view1_...``.
 
-    The first folder may have any name or be left out; ``path`` is what follows.
+    The first folder may have any name or be left out; ``path`` is what follows. A patient's number
+    is written with five digits, so that patient7 and patient00007 are one person.
     """
     found = paths.str.extract(_CHEXPERT_PATH)
     leaves = paths.str.contains(_LEAVES).to_numpy()
     odd = leaves | found["path"].isna().to_numpy()
     if odd.any():
         row = int(np.argmax(odd))
-        where = f"{source}, line {line_of(row)}: the path {paths.iloc[row]!r}"
+        where = f"{source}, line {line_of(row, source)}: the path {paths.iloc[row]!r}"
         if leaves[row]:
             raise DataError(
                 f"{where} leaves the data folder. Expected a relative path without '..'."
@@ -136,6 +137,8 @@ def _parse_chexpert_paths(paths, source):
             "or test)."
         )
     require_unique(found["path"], source)
+    number = found["patient"].str.removeprefix("patient").str.lstrip("0")
+    found["patient"] = "patient" + number.str.zfill(5)
     found["study"] = found["patient"] + "/" + found["study"]
     return found
 
@@ -161,7 +164,7 @@ def _paths_in_batches(folder, table, split):
     if not found:  # the test images are in none of the batches
         return table["path"]
     homes = {patient: home for batch in found.values() for patient, home in batch.items()}
-    home = table["patient"].map(homes)
+    home = table["path"].str.split("/").str[1].map(homes)
     lost = home.isna()
     if lost.any():
         empty = [batch for batch, patients in found.items() if not patients]
@@ -173,6 +176,7 @@ def _paths_in_batches(folder, table, split):
         )
         raise DataError(
             f"{folder}: {lost.sum():,} of {len(lost):,} {split} images lie in no batch, the first "
-            f"of them of {table['patient'][lost].iloc[0]}. {mend}"
+            f"of them of {table['patient'][lost].iloc[0]}. {mend} `python -m cxrlib check "
+            f"{folder}` lists what is there."
         )
     return home + "/" + table["path"].str.split("/", n=2).str[2]

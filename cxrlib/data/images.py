@@ -1,106 +1,89 @@
-"""Radiographs as grey levels, and what may be done to them."""
+"""Radiographs as grey levels, decoded once and kept as one memory map."""
 
+import hashlib
+import os
+import shutil
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from PIL import Image
-from torchvision.transforms import v2
+from filelock import FileLock
+from joblib import cpu_count
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from cxrlib.data.track import DataError
+from cxrlib.places import cache
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+READER = 1
+"""Raise it with any change that gives other grey levels: kept images are then decoded again."""
 
 
-def load_image(path, size):
+def load_image(path, size, white=None):
     """Read one radiograph as grey levels.
+
+    Parameters
+    ----------
+    path : of a PNG, JPEG, TIFF or BMP file. It is turned as its EXIF orientation says. A JPEG is
+        decoded at the scale that is needed, not below twice ``size``.
+    size : pixels per side, 1 … 10,000.
+    white : the grey level of white where there are more than 8 bits; None for the highest that the
+        file can hold, 65535 in 16 bits. It is never guessed from the image: one that is dark stays
+        dark.
 
     Returns
     -------
     uint8 tensor [1, size, size], 0 black to 255 white. The aspect ratio is not kept, as in the
-    paper: the image is squeezed into a square. White is 255 in an image of 8 bits, and in one of
-    more the first of 255, 4095 and 65535 that is not below its brightest pixel.
+    paper: the image is squeezed into a square.
 
     Raises
     ------
     DataError
-        The file is missing, truncated or no image, or its grey levels have no known white.
+        The file is missing, truncated, no image or far too large, or it has no known white.
+    OSError
+        The file is there and could not be read; the next attempt may succeed.
     """
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 10_000:
+        raise ValueError(f"size={size!r}: expected a whole number of pixels from 1 to 10,000.")
+    if not os.path.isfile(path):
+        what = "not a file" if os.path.exists(path) else "no such image"
+        raise DataError(f"{path}: {what}. `python -m cxrlib check FOLDER` lists what is missing.")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
+            image.draft("L", (2 * size, 2 * size))
+            ImageOps.exif_transpose(image, in_place=True)
             image.load()
-    except FileNotFoundError as error:
+            grey = _eight_bits(image, white)
+            return torch.from_numpy(np.array(grey.resize((size, size), Image.BILINEAR)))[None]
+    except Exception as error:  # a damaged file can lead Pillow's decoders to any error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise DataError(
-            f"{path}: no such image. Check that the download is complete and that CXR_DATA names "
-            "the folder with the tables."
+            f"{path}: not a readable image ({error or type(error).__name__}). Expected a complete "
+            f"file in one of the formats {', '.join(FORMATS)}: get it again, or convert it."
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a readable image ({error}). It may be truncated: delete it and get it "
-            "again."
-        ) from error
-    grey = _eight_bits(image, path).resize((size, size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(grey))[None]
 
 
-def _eight_bits(image, path):
+def _eight_bits(image, white):
     """The image with grey levels 0 to 255. (Pillow's own conversion would clip 16 bits.)"""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image.convert("L")
-    pixels = np.asarray(image)
-    if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
-        raise DataError(
-            f"{path}: grey levels from {pixels.min():g} to {pixels.max():g} (Pillow's mode "
-            f"{image.mode!r}). Expected whole numbers from 0 to 255, 4095 or 65535: rescale the "
-            "image and save it as PNG with 8 or 16 bits."
+    white = white or (65535 if image.mode.startswith("I;16") else None)
+    pixels = np.asarray(image).astype(np.float64)
+    if white is None or not (pixels.min() >= 0 and pixels.max() <= white):
+        raise ValueError(
+            f"grey levels from {pixels.min():g} to {pixels.max():g} in Pillow's mode "
+            f"{image.mode!r}, where white is {white or 'not known'}: say which level is white, for "
+            "instance white=4095"
         )
-    white = min(level for level in (255, 4095, 65535) if level >= pixels.max())
-    levels = (pixels.astype(np.uint32) * 255 + white // 2) // white
-    return Image.fromarray(levels.astype(np.uint8))
+    return Image.fromarray((pixels * 255 / white + 0.5).astype(np.uint8))
 
 
-def to_float():
-    """Grey levels as float32 in [0, 1]: the paper's "pixels / 255"."""
-    return v2.ToDtype(torch.float32, scale=True)
-
-
-def train_transforms(degrees=7.0, shift=0.05, zoom=0.1, brightness=0.1, contrast=0.1, erase=0.0):
-    """Augmentation that keeps a chest a chest: small turns, shifts and zooms, and exposure.
-
-    No flip. Upside down does not occur, and a mirrored chest has its heart on the wrong side; the
-    paper's code does both. Notebook 04 shows what that looks like. ``erase`` is the chance that a
-    rectangle is greyed out.
-    """
-    return v2.Compose(
-        [
-            v2.RandomAffine(
-                degrees,
-                translate=(shift, shift),
-                scale=(1 - zoom, 1 + zoom),
-                interpolation=v2.InterpolationMode.BILINEAR,
-            ),
-            v2.ColorJitter(brightness=brightness, contrast=contrast),
-            to_float(),
-            v2.RandomErasing(erase, scale=(0.02, 0.12), value=0.5),
-        ]
-    )
-
-
-def published_transforms():
-    """The augmentation in the paper's code: mirrored, upside down, brighter, more contrast.
-
-    Only to be measured: notebook 04 shows what is wrong with it.
-    """
-    return v2.Compose(
-        [
-            v2.RandomHorizontalFlip(),
-            v2.RandomVerticalFlip(),
-            v2.ColorJitter(brightness=0.1, contrast=0.1),
-            to_float(),
-        ]
-    )
-
-
-def read_images(paths, size, progress=None):
+def read_images(paths, size, white=None, progress=None):
     """Read images with a few threads into one uint8 tensor [N, 1, size, size].
 
     ``progress`` shows a bar; by default only where there are more than 2,000 images.
@@ -108,8 +91,129 @@ def read_images(paths, size, progress=None):
     bar = tqdm(total=len(paths), desc="reading images", unit="image", leave=False,
                disable=not (len(paths) > 2000 if progress is None else progress))  # fmt: skip
     images = torch.empty((len(paths), 1, size, size), dtype=torch.uint8)
-    with bar, ThreadPoolExecutor(4) as pool:
-        for row, image in enumerate(pool.map(lambda path: load_image(path, size), paths)):
+    with bar, ThreadPoolExecutor(2 * cpu_count()) as pool:
+        for row, image in enumerate(pool.map(lambda path: load_image(path, size, white), paths)):
             images[row] = image
             bar.update()
     return images
+
+
+class ImageMap:
+    """The images of a folder at one size: decoded once, then shared by all who train on them.
+
+    ``pixels.bin`` holds the grey levels, image after image, and ``index.csv`` says which file each
+    came from, with its size and time: a file that has changed since is decoded anew, to the end.
+    Decoding that was interrupted goes on; a second process waits for the first.
+
+    Parameters
+    ----------
+    folder : of the radiographs.
+    size, white : see ``load_image``.
+    """
+
+    CHUNK = 4096
+    INDEX = ("path", "bytes", "time", "crc")
+
+    def __init__(self, folder, size, white=None):
+        self.source, self.size, self.white = Path(folder).absolute(), size, white
+        key = f"{self.source}|{white}|{READER}".encode()
+        name = f"{self.source.name}-{size}-{hashlib.sha256(key).hexdigest()[:8]}"
+        self.folder = cache() / name
+        self._pixels = None
+
+    def rows(self, paths):
+        """Where the images of ``paths`` (relative to the folder) lie: int64 [N].
+
+        Those that are not there yet are decoded, on all cores, with a progress bar.
+        """
+        wanted = self._look_at(paths)
+        index = self._read_index()
+        rows = _find(wanted, index)
+        if (rows < 0).any():
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with FileLock(self.folder / ".lock"):
+                    index = self._read_index()  # another process may have filled it meanwhile
+                    index = self._decode(wanted[_find(wanted, index) < 0], index)
+            except OSError as error:
+                raise OSError(
+                    error.errno,
+                    f"{self.folder}: the decoded images could not be kept ({error}). Free some "
+                    "space, or let CXR_CACHE name a folder on another disk. What was decoded is "
+                    "kept: try again and it goes on",
+                ) from error
+            rows = _find(wanted, index)
+        self._crc = index["crc"].to_numpy(dtype=np.uint32)
+        return rows
+
+    def fingerprint(self, rows):
+        """Hexadecimal digits that change with any grey level of these images, or their order."""
+        return hashlib.sha256(self._crc[rows].tobytes()).hexdigest()
+
+    @property
+    def pixels(self):
+        """Grey levels, uint8 [M, 1, size, size], on disk; index it with ``rows``."""
+        if self._pixels is None:
+            shape = (len(self._crc), 1, self.size, self.size)
+            self._pixels = np.memmap(self.folder / "pixels.bin", np.uint8, "r", shape=shape)
+        return self._pixels
+
+    def __getstate__(self):
+        return self.__dict__ | {"_pixels": None}  # a process that loads opens the file itself
+
+    def _look_at(self, paths):
+        found, missing = [], []
+        for path in paths:
+            try:
+                about = os.stat(self.source / path)
+                found.append((path, about.st_size, about.st_mtime_ns))
+            except FileNotFoundError:
+                missing.append(path)
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(paths)} images are missing, the first of them "
+                f"{self.source / missing[0]}. Is the download complete? `python -m cxrlib check "
+                f"{self.source}` says what is there."
+            )
+        return pd.DataFrame(found, columns=self.INDEX[:3])
+
+    def _read_index(self):
+        try:
+            index = pd.read_csv(self.folder / "index.csv", dtype={"path": str}, na_filter=False)
+            there = os.path.getsize(self.folder / "pixels.bin") // self.size**2
+            if tuple(index.columns) == self.INDEX and len(index) <= there:
+                return index
+        except (OSError, ValueError):
+            pass
+        return pd.DataFrame(columns=self.INDEX)
+
+    def _decode(self, wanted, index):
+        """Append the images of ``wanted``; the index is written after their pixels, so it is true
+        whenever the process ends."""
+        needed, free = len(wanted) * self.size**2, shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise OSError(28, f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+        bar = tqdm(total=len(wanted), desc="decoding images, once", unit="image", leave=False,
+                   disable=len(wanted) < 2000)  # fmt: skip
+        with bar, open(self.folder / "pixels.bin", "ab") as file:
+            file.truncate(len(index) * self.size**2)
+            for start in range(0, len(wanted), self.CHUNK):
+                chunk = wanted.iloc[start : start + self.CHUNK]
+                files = [self.source / path for path in chunk["path"]]
+                images = read_images(files, self.size, self.white, progress=False).numpy()
+                file.write(images.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                chunk = chunk.assign(crc=[zlib.crc32(image.tobytes()) for image in images])
+                index = pd.concat([index, chunk], ignore_index=True) if len(index) else chunk
+                index.to_csv(self.folder / "index.tmp", index=False)
+                os.replace(self.folder / "index.tmp", self.folder / "index.csv")
+                bar.update(len(chunk))
+        return index
+
+
+def _find(wanted, index):
+    """The row of ``index`` for every file as it is now, or −1: int64 [N]."""
+    by = list(ImageMap.INDEX[:3])
+    known = index.assign(row=np.arange(len(index))).drop_duplicates(by, keep="last")
+    return wanted.merge(known, "left", by)["row"].fillna(-1).to_numpy(dtype=np.int64)

@@ -1,17 +1,18 @@
 """NIH ChestX-ray14's layout: its table, folders, official lists and boxes."""
 
 import os
-from pathlib import Path, PurePosixPath
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxrlib.data.track import DataError, _some_patients
 from cxrlib.labels import (
+    NIH_TO_CHEXPERT,
     OBSERVATIONS,
     LabelError,
     line_of,
-    nih_targets,
     read_csv,
     read_nih,
     require_columns,
@@ -24,16 +25,25 @@ def _read_nih_table(folder):
     source = folder / NIH_TABLE
     raw = read_nih(source)
     where = _nih_images(folder)
-    for row, name in enumerate(raw["Image Index"]):
-        if PurePosixPath(name).name != name or "\\" in name:
-            raise DataError(
-                f"{source}, line {line_of(row)}: the path {name!r} leaves the data folder. "
-                "Expected a file name."
-            )
+    odd = ~raw["Image Index"].str.fullmatch(r"(?!\.+$)[^/\\:]+").to_numpy()
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise DataError(
+            f"{source}, line {line_of(row, source)}: the path {raw['Image Index'].iloc[row]!r} "
+            "leaves the data folder. Expected a file name such as 00000001_000.png."
+        )
+    # A program that rewrote the table may have made 1.0 of 1: still the same person.
+    patients = raw["Patient ID"].str.extract(r"^\s*0*([0-9]+)(?:\.0*)?\s*$")[0]
+    if patients.isna().any():
+        row = int(np.argmax(patients.isna().to_numpy()))
+        raise DataError(
+            f"{source}, line {line_of(row, source)}: the Patient ID {raw['Patient ID'].iloc[row]!r}"
+            " is no whole number."
+        )
     table = pd.DataFrame(
         {
             "path": raw["Image Index"].map(lambda name: where.get(name, f"images/{name}")),
-            "patient": "nih" + raw["Patient ID"].str.zfill(5),
+            "patient": "nih" + patients.str.zfill(5),
             "study": raw["Image Index"].map(lambda name: Path(name).stem),
             "view": "frontal",
             "sex": raw.get("Patient Gender"),
@@ -58,10 +68,13 @@ def _nih_images(folder):
 
 def _nih_splits(folder, names, patients):
     """The official test list where it is given, else a fifth of the patients; a tenth to valid."""
-    lists = folder / "test_list.txt"
-    if lists.is_file():
-        official = set(lists.read_text().split())
-        test = names.isin(official).to_numpy()
+    if (folder / "test_list.txt").is_file():
+        test = names.isin(_read_test_list(folder / "test_list.txt")).to_numpy()
+        if not test.any():
+            raise DataError(
+                f"{folder / 'test_list.txt'}: names none of the images of {NIH_TABLE}. Get the "
+                "official list again, or remove it: a fifth of the patients is then the test set."
+            )
     else:
         test = _some_patients(patients, fraction=0.2, seed=0)
     split = np.where(test, "test", "train")
@@ -72,6 +85,20 @@ def _nih_splits(folder, names, patients):
     return split
 
 
+def _read_test_list(path):
+    try:
+        names = path.read_text(encoding="utf-8-sig").split()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file in UTF-8 ({error}).") from error
+    odd = [name for name in names if not re.fullmatch(r"[^/\\]+\.\w+", name)]
+    if odd:
+        raise DataError(
+            f"{path}: {odd[0]!r} is no name of an image. Expected file names such as "
+            "00000001_000.png, one in a line, without a folder."
+        )
+    return names
+
+
 def _read_boxes(folder, table):
     """NIH's finding boxes, in fractions of the image's width and height."""
     columns = ["path", "observation", "x", "y", "width", "height"]
@@ -79,16 +106,21 @@ def _read_boxes(folder, table):
     if not source.is_file():
         return pd.DataFrame(columns=columns)
     raw = read_csv(source)
-    require_columns(raw, ("Image Index", "Finding Label", "Bbox [x"), source)
-    raw = raw.iloc[:, :6].set_axis(["name", "finding", *columns[2:]], axis=1)
+    names = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")  # [x,y,w,h] is one name
+    require_columns(raw, names, source)
+    raw = raw[list(names)].set_axis(["name", "finding", *columns[2:]], axis=1)
     raw["finding"] = raw["finding"].replace("Infiltrate", "Infiltration")
     pixels = raw[columns[2:]].apply(pd.to_numeric, errors="coerce")
-    odd = (pixels.isna().any(axis=1) | (pixels < 0).any(axis=1)).to_numpy()
+    inside = (pixels["x"] + pixels["width"] <= 1025) & (pixels["y"] + pixels["height"] <= 1025)
+    inside &= (pixels[["x", "y"]] >= 0).all(axis=1) & (pixels[["width", "height"]] > 0).all(axis=1)
+    odd = (~inside | ~raw["finding"].isin(list(NIH_TO_CHEXPERT))).to_numpy()
     if odd.any():
         row = int(np.argmax(odd))
-        raise LabelError(f"{source}, line {line_of(row)}: expected x, y, w, h in pixels.")
-    raw[columns[2:]] = pixels / 1024  # the boxes are in the pixels of the 1024 × 1024 originals
-    findings = nih_targets(raw["finding"], source)
-    raw["observation"] = (findings == 1).idxmax(axis=1).where((findings == 1).any(axis=1))
+        raise LabelError(
+            f"{source}, line {line_of(row, source)}: {', '.join(raw.iloc[row])}. Expected an image,"
+            " one of NIH's findings, and x, y, w, h in pixels inside the 1024 × 1024 original."
+        )
+    raw[columns[2:]] = pixels / 1024
+    raw["observation"] = raw["finding"].map(NIH_TO_CHEXPERT)
     paths = table[["path"]].assign(name=table["path"].map(lambda path: Path(path).name))
     return raw.merge(paths, on="name")[columns].dropna(subset="observation")

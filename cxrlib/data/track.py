@@ -1,6 +1,6 @@
 """A track: one table of radiographs, and what makes it valid."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,15 @@ class Track:
 
     ``name`` is "phantom", "nih" or "chexpert"; ``table`` has one row per image, ``path`` relative
     to ``folder``; ``boxes`` holds NIH's finding boxes (empty elsewhere) as ``path, observation,
-    x, y, width, height`` in fractions of the image.
+    x, y, width, height`` in fractions of the image; ``opened`` is how it was opened, in the
+    arguments of ``configs.open_data``, so that a run can be made again.
     """
 
     name: str
     folder: Path
     table: pd.DataFrame
     boxes: pd.DataFrame
+    opened: dict = field(default_factory=dict)
 
     def split(self, name):
         """The rows of one split: "train", "valid" or "test"."""
@@ -59,7 +61,10 @@ def fewer(track, fraction, seed=0):
     order = np.random.default_rng(seed).permutation(patients)
     kept = order[: max(1, round(fraction * len(order)))]
     rows = ~train | track.table["patient"].isin(kept)
-    return replace(track, table=track.table[rows].reset_index(drop=True))
+    chosen = {"fraction": fraction, "fraction_seed": seed}
+    return replace(
+        track, table=track.table[rows].reset_index(drop=True), opened=track.opened | chosen
+    )
 
 
 def require_disjoint_patients(table):

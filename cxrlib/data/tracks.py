@@ -16,13 +16,11 @@ from cxrlib import cohort
 from cxrlib.data.chexpert import BATCHES, _read_chexpert_table, table_path
 from cxrlib.data.nih import NIH_TABLE, _read_boxes, _read_nih_table
 from cxrlib.data.track import COLUMNS, DataError, Track, require_disjoint_patients
-from cxrlib.labels import (
-    OBSERVATIONS,
-)
+from cxrlib.labels import OBSERVATIONS
+from cxrlib.places import PHANTOM
 
 TRACK_TITLES = {"phantom": "phantom", "nih": "NIH ChestX-ray14", "chexpert": "CheXpert"}
-
-DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "data" / "phantom"
+DEFAULT_FOLDER = PHANTOM
 
 
 def data_folder():
@@ -30,7 +28,9 @@ def data_folder():
     return Path(os.environ.get("CXR_DATA") or DEFAULT_FOLDER).expanduser()
 
 
-def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=("frontal",)):
+def open_track(
+    folder=None, labels="visualchexbert", uncertain="U-Ones", views=("frontal",), white=None
+):
     """Read a folder of any of the three tracks into one table.
 
     Parameters
@@ -38,8 +38,10 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
     folder : its path; without one, ``data_folder()``, and the phantom is made there if need be.
     labels : where the *training* labels of the phantom and of CheXpert come from, one of
         ``LABEL_SOURCES``. Valid and test keep their own. NIH has one set of labels only.
-    uncertain : the policy for −1, see ``labels.apply_policy``.
+    uncertain : the policy for −1, or one for each observation, see ``labels.apply_policy``.
     views : which views to keep, of "frontal" and "lateral".
+    white : the grey level of white in the images, such as 4095 where 12 bits are kept in files of
+        16; None for the highest that a file's format can hold, see ``load_image``.
 
     Returns
     -------
@@ -53,6 +55,13 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
         of these views is left, or a table cannot be read.
     """
     folder = Path(folder).expanduser() if folder is not None else data_folder()
+    opened = {
+        "folder": None if folder == DEFAULT_FOLDER else str(folder.absolute()),
+        "labels": labels,
+        "uncertain": uncertain,
+        "views": list(views),
+        "white": white,
+    }
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)
     name = track_name(folder)
@@ -67,7 +76,8 @@ def open_track(folder=None, labels="visualchexbert", uncertain="U-Ones", views=(
     if table.empty:
         raise DataError(f"{folder}: no image with a view of {', '.join(views)}.")
     require_disjoint_patients(table)
-    return Track(name, folder, table[[*COLUMNS, *OBSERVATIONS]], _read_boxes(folder, table))
+    table = table[[*COLUMNS, *OBSERVATIONS]]
+    return Track(name, folder, table, _read_boxes(folder, table), opened)
 
 
 def track_name(folder):

@@ -7,7 +7,6 @@ Truth and scores are tables with one row per image and one column per label. Tru
 from cxrlib.evaluation.auroc import (
     BLOCK,
     Evaluation,
-    EvaluationError,
     bootstrap_auroc,
     evaluate,
     evaluate_models,
@@ -15,6 +14,7 @@ from cxrlib.evaluation.auroc import (
     patient_weights,
 )
 from cxrlib.evaluation.calibration import calibration, fit_temperatures, reliability, rescale
+from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.evaluation.comparison import compare, measures, subgroups
 from cxrlib.evaluation.predictions import Predictions, main, read_predictions
 from cxrlib.evaluation.thresholds import at_threshold, hierarchical_f1

@@ -7,11 +7,12 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from cxrlib.evaluation import checks
+from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.labels import OBSERVATIONS
 
-
-class EvaluationError(ValueError):
-    """Truth and scores that cannot be compared; the message names the label or row."""
+BLOCK = 100
+"""How many resamples are scored at once, for the sake of memory."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,21 @@ def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
     Parameters
     ----------
     truth : DataFrame [N, L] of 0, 1, NaN.
-    scores : DataFrame [N, L], higher for more likely, same columns and number of rows.
-    groups : Series [N] of patients. The bootstrap draws whole patients, since two images of one
-        person are not two independent observations. Without it, every row is its own group.
-    resamples : bootstrap resamples; 0 for no intervals, 1000 for good ones.
-    level : of the percentile intervals.
-    seed : of the bootstrap.
+    scores : DataFrame [N, L], higher for more likely, with the same columns and index.
+    groups : patients, a Series [N] with that index, or a list or array by position. The bootstrap
+        draws whole patients, since two images of one person are not two independent observations.
+        Without it, every row is its own group.
+    resamples : bootstrap resamples, 0 … 100,000; 0 for no intervals, 1000 for good ones.
+    level : of the percentile intervals, between 0 and 1.
+    seed : of the bootstrap, at least 0.
 
     Returns
     -------
     Evaluation. A label with one class only has AUROC NaN and is left out of every mean.
+
+    Raises
+    ------
+    EvaluationError : rows or labels that do not fit, another value, or an option out of range.
 
     Examples
     --------
@@ -58,56 +64,41 @@ def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
     >>> result.notes
     ('Fracture: AUROC undefined, all 4 images are negative; left out of the means.',)
     """
-    _check(truth, scores)
+    truth, scores = checks.tables(truth, scores)
     rows = {label: _measure(truth[label], scores[label]) for label in truth.columns}
     per_label = pd.DataFrame.from_dict(rows, orient="index").rename_axis("label")
     per_label[["positives", "negatives"]] = per_label[["positives", "negatives"]].astype(int)
     notes = tuple(_note(label, row) for label, row in per_label.iterrows() if np.isnan(row.auroc))
-    summary = _summarise(per_label)
+    summary = auroc_means(per_label[["auroc"]].T, per_label["positives"]).iloc[0]
+    precisions = per_label["average_precision"]
+    summary["macro_average_precision"] = precisions.mean()
+    observed = precisions[precisions.index.isin(OBSERVATIONS)]
+    summary["macro_average_precision_observations"] = observed.mean()
     if not resamples:
         return Evaluation(per_label, summary, notes)
     drawn = bootstrap_auroc(truth, scores, groups, resamples, seed)
-    means = _bootstrapped_means(drawn, per_label)
-    tail = (1 - level) / 2
-    everything = drawn.join(means)
-    # A resample without a positive has no AUROC; the rest of them make the interval.
-    intervals = everything.quantile([tail, 1 - tail]).T.set_axis(["low", "high"], axis=1)
+    intervals = percentiles(drawn.join(auroc_means(drawn, per_label["positives"])), level)
     return Evaluation(per_label, summary, notes, intervals, drawn)
 
 
-def _check(truth, scores):
-    if list(truth.columns) != list(scores.columns):
-        odd = set(truth.columns) ^ set(scores.columns)
-        raise EvaluationError(
-            f"truth and scores have different labels: {', '.join(sorted(map(str, odd)))}."
-            if odd
-            else "truth and scores have the same labels in another order."
-        )
-    if len(truth) != len(scores):
-        raise EvaluationError(f"truth has {len(truth)} rows, scores have {len(scores)}.")
-    if not truth.index.equals(scores.index):
-        raise EvaluationError(
-            "truth and scores have different row indexes, so rows may not belong together. If they "
-            "are in the same order, call reset_index(drop=True) on both; else align them first."
-        )
-    if truth.empty:
-        raise EvaluationError("an empty table: nothing to evaluate.")
-    for label in truth.columns:
-        values = truth[label].to_numpy(dtype=float)
-        odd_rows = np.flatnonzero(~(np.isnan(values) | (values == 0) | (values == 1)))
-        if len(odd_rows):
-            raise EvaluationError(
-                f"truth, row {odd_rows[0]}, label {label!r}: {values[odd_rows[0]]:g} is not 0, 1 "
-                "or NaN."
-            )
-        bad = np.flatnonzero(~np.isfinite(scores[label].to_numpy(dtype=float)))
-        if len(bad):
-            raise EvaluationError(f"scores, row {bad[0]}, label {label!r}: not a finite number.")
+def percentiles(drawn, level):
+    """The middle ``level`` of every column of resamples: DataFrame with ``low`` and ``high``.
+
+    A resample without a positive has no AUROC; the rest of them make the interval.
+    """
+    checks.share("level", level)
+    tail = (1 - level) / 2
+    return drawn.quantile([tail, 1 - tail]).T.set_axis(["low", "high"], axis=1)
+
+
+def known_values(truth, scores):
+    """Of one label: where the truth is known (bool [N]), and truth and scores there."""
+    known = truth.notna().to_numpy()
+    return known, truth.to_numpy()[known], scores.to_numpy()[known]
 
 
 def _measure(truth, scores):
-    known = truth.notna().to_numpy()
-    y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
+    _, y, s = known_values(truth, scores)
     row = {"positives": (y == 1).sum(), "negatives": (y == 0).sum()}
     both = row["positives"] > 0 and row["negatives"] > 0
     row["auroc"] = roc_auc_score(y, s) if both else np.nan
@@ -124,34 +115,15 @@ def _note(label, row):
     return f"{label}: AUROC undefined, {reason}; left out of the means."
 
 
-def _summarise(per_label):
-    """Means over the labels that are defined; "weighted" is by number of positives (support)."""
-    defined = per_label.dropna(subset="auroc")
-    observations = defined[defined.index.isin(OBSERVATIONS)]
-    return pd.Series(
-        {
-            "macro_auroc": defined["auroc"].mean(),
-            "weighted_auroc": _weighted(defined["auroc"], defined["positives"]),
-            "macro_auroc_observations": observations["auroc"].mean(),
-            "macro_average_precision": defined["average_precision"].mean(),
-            "macro_average_precision_observations": observations["average_precision"].mean(),
-        }
-    )
-
-
-def _weighted(values, weights):
-    return float((values * weights).sum() / weights.sum()) if len(values) else np.nan
-
-
-def _bootstrapped_means(drawn, per_label):
-    defined = per_label.dropna(subset="auroc").index
-    aurocs, weights = drawn[defined], per_label.loc[defined, "positives"]
-    weights_drawn = aurocs.notna() * weights  # a label that a resample lost has no weight in it
+def auroc_means(aurocs, positives):
+    """Means over the labels of AUROCs [R, L]; "weighted" is by number of positives (support)."""
+    weights = aurocs.notna() * positives  # a label without an AUROC has no weight
+    observed = aurocs.loc[:, aurocs.columns.isin(OBSERVATIONS)]
     return pd.DataFrame(
         {
             "macro_auroc": aurocs.mean(axis=1),
-            "weighted_auroc": (aurocs * weights_drawn).sum(axis=1) / weights_drawn.sum(axis=1),
-            "macro_auroc_observations": aurocs[defined[defined.isin(OBSERVATIONS)]].mean(axis=1),
+            "weighted_auroc": (aurocs * weights).sum(axis=1) / weights.sum(axis=1),
+            "macro_auroc_observations": observed.mean(axis=1),
         }
     )
 
@@ -163,17 +135,16 @@ def bootstrap_auroc(truth, scores, groups=None, resamples=1000, seed=0):
     -------
     DataFrame [resamples, L]; NaN where a resample has one class only.
     """
+    truth, scores = checks.tables(truth, scores)
+    groups = None if groups is None else checks.by_row(groups, truth, "groups")
     weights = patient_weights(len(truth), groups, resamples, seed)
-    blocks = np.split(weights, range(BLOCK, resamples, BLOCK))  # for the sake of memory
+    blocks = np.split(weights, range(BLOCK, resamples, BLOCK))
     return pd.DataFrame(
         {
-            label: np.concatenate([_weighted_auroc(truth[label], scores[label], b) for b in blocks])
+            label: np.concatenate([weighted_auroc(truth[label], scores[label], b) for b in blocks])
             for label in truth.columns
         }
     )
-
-
-BLOCK = 100
 
 
 def evaluate_models(truth, scores, groups=None, resamples=1000, level=0.95, seed=0, mean_of=None):
@@ -195,28 +166,31 @@ def evaluate_models(truth, scores, groups=None, resamples=1000, level=0.95, seed
     ``model 1`` and so on, ``mean``, ``low`` and ``high``. A label with one class only is NaN, and
     left out of the macro mean.
     """
+    if isinstance(scores, pd.DataFrame) or not len(scores):
+        raise EvaluationError("scores: expected a list of DataFrames, one for every model.")
+    scores = [checks.tables(truth, table)[1] for table in scores]
+    truth = checks.truths(truth)
     mean_of = list(truth.columns if mean_of is None else mean_of)
-    for table in scores:
-        _check(truth, table)
-    measured = pd.DataFrame(index=truth.columns)
-    for number, table in enumerate(scores):
-        aurocs = [_measure(truth[label], table[label])["auroc"] for label in truth]
-        measured[f"model {number}"] = aurocs
+    if not mean_of or not set(mean_of) <= set(truth):
+        raise EvaluationError(f"mean_of={mean_of}: expected some of the labels of truth.")
+    aurocs = [[_measure(truth[n], table[n])["auroc"] for n in truth] for table in scores]
+    measured = pd.DataFrame(aurocs, columns=truth.columns).T.add_prefix("model ", axis=1)
     drawn = [bootstrap_auroc(truth, table, groups, resamples, seed) for table in scores]
     drawn = sum(drawn) / len(drawn)  # the same seed: the same patients for every model
     drawn["mean"] = drawn[mean_of].mean(axis=1)
     measured.loc["mean"] = measured.loc[mean_of].mean()
-    tail = (1 - level) / 2
-    ends = drawn.quantile([tail, 1 - tail]).T.set_axis(["low", "high"], axis=1)
-    return measured.assign(mean=measured.mean(axis=1)).join(ends)
+    return measured.assign(mean=measured.mean(axis=1)).join(percentiles(drawn, level))
 
 
 def mean_interval(values, level=0.95):
     """The mean of a few independent values and its t-interval: (mean, low, high).
 
-    With one value there is no interval: low and high are NaN.
+    With one value there is no interval: low and high are NaN. ``level`` is between 0 and 1.
     """
+    checks.share("level", level)
     values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or not len(values):
+        raise EvaluationError(f"values of shape {values.shape}: expected at least one number, [n].")
     count, mean = len(values), float(values.mean())
     if count < 2:
         return mean, np.nan, np.nan
@@ -226,27 +200,23 @@ def mean_interval(values, level=0.95):
 
 def patient_weights(rows, groups, resamples, seed):
     """How often each of ``rows`` images is in each resample of the patients: [resamples, N]."""
-    if groups is None:
-        groups = np.arange(rows)
-    if len(groups) != rows:
-        raise EvaluationError(f"groups has {len(groups)} entries for {rows} rows.")
-    numbers, patients = pd.factorize(np.asarray(groups))
-    if (numbers < 0).any():
-        raise EvaluationError(f"groups, row {int(np.argmax(numbers < 0))}: no patient given.")
+    checks.number("resamples", resamples, 1, 100_000)
+    checks.number("seed", seed, 0)
+    groups = range(rows) if groups is None else groups
+    numbers, patients = pd.factorize(checks.by_row(groups, range(rows), "groups"))
     count = len(patients)
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
     return draws[:, numbers].astype(float)
 
 
-def _weighted_auroc(truth, scores, weights):
+def weighted_auroc(truth, scores, weights):
     """AUROC of one label under many weightings of its images at once: array [resamples].
 
     The AUROC is the chance that a positive scores above a negative, ties counting half. With the
     images sorted by score, the weight of negatives below each one is a running sum; tied images
     share the mean of the sums at the two ends of their tie.
     """
-    known = truth.notna().to_numpy()
-    y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
+    known, y, s = known_values(truth, scores)
     order = np.argsort(s, kind="stable")
     y, s, weights = y[order], s[order], weights[:, known][:, order]
     positive, negative = weights * (y == 1), weights * (y == 0)

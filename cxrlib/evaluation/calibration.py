@@ -5,39 +5,44 @@ import pandas as pd
 from scipy import optimize
 from scipy.special import expit, logit
 
-from cxrlib.evaluation.auroc import EvaluationError, _check
+from cxrlib.evaluation import checks
+from cxrlib.evaluation.auroc import known_values
 
 
 def calibration(truth, scores, bins=10):
     """Expected calibration error per label, over bins of equal width.
 
-    The mean over the bins of |share of positives − mean score|, weighted by the bin's images.
+    The mean over the bins (1 … 1,000 of them) of |share of positives − mean score|, weighted by the
+    bin's images, for tables [N, L] of 0/1/NaN and of probabilities.
 
     Returns
     -------
     Series [L] in [0, 1]; NaN for a label with no known image.
     """
-    _check(truth, scores)
-    _check_probabilities(scores)
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
     once = np.ones((1, len(truth)))
     return pd.Series(
-        {label: float(_weighted_ece(truth[label], scores[label], once, bins)[0]) for label in truth}
+        {label: float(weighted_ece(truth[label], scores[label], once, bins)[0]) for label in truth}
     )
 
 
 def reliability(truth, scores, bins=10):
-    """The points of a reliability diagram for one label.
+    """The points of a reliability diagram for one label: Series or arrays [N], bins 1 … 1,000.
 
     Returns
     -------
     DataFrame with a row per bin that holds images: ``score`` (their mean), ``positive`` (the share
     that is positive), ``images``.
     """
-    _check_probabilities(scores.to_frame(scores.name or "score"))
-    known = truth.notna().to_numpy()
-    y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
+    name, scores = (
+        getattr(scores, "name", None) or "score",
+        checks.by_row(scores, truth, "scores", True),
+    )
+    truth = checks.by_row(truth, scores, "truth", blank=True)
+    truth, scores = checks.tables(truth.to_frame(name), scores.to_frame(name), checks.probabilities)
+    _, y, s = known_values(truth[name], scores[name])
     table = pd.DataFrame({"score": s, "positive": y, "images": 1})
-    number = np.minimum((s * bins).astype(int), bins - 1)
+    number = _bin(s, bins)
     means = table.groupby(number)[["score", "positive"]].mean()
     return means.assign(images=table.groupby(number)["images"].sum()).rename_axis("bin")
 
@@ -60,14 +65,13 @@ def fit_temperatures(truth, scores):
     ----------
     Guo et al. 2017, "On calibration of modern neural networks".
     """
-    _check(truth, scores)
-    _check_probabilities(scores)
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
     return pd.Series({name: _temperature(truth[name], scores[name]) for name in truth})
 
 
 def _temperature(truth, scores):
-    known = truth.notna().to_numpy()
-    y, z = truth.to_numpy(dtype=float)[known], _logits(scores.to_numpy(dtype=float)[known])
+    _, y, s = known_values(truth, scores)
+    z = _logits(s)
     if len(set(y)) < 2:
         return 1.0
 
@@ -80,12 +84,13 @@ def _temperature(truth, scores):
 
 
 def rescale(scores, temperatures):
-    """Scores [N, L] whose logits are divided by their label's temperature."""
-    _check_probabilities(scores)
-    missing = [name for name in scores if name not in temperatures.index]
-    if missing:
-        raise EvaluationError(f"no temperature for {missing[0]!r}: fit one for every label.")
-    divided = _logits(scores.to_numpy(dtype=float)) / temperatures[scores.columns].to_numpy()
+    """Scores [N, L], 0 … 1, whose logits are divided by their label's temperature.
+
+    ``temperatures`` is a Series by label, or one number for all, 0.001 … 1,000.
+    """
+    scores = checks.probabilities(scores)
+    temperatures = checks.by_label(temperatures, scores.columns, "temperature", 1e-3, 1e3)
+    divided = _logits(scores.to_numpy()) / temperatures.to_numpy()
     return pd.DataFrame(expit(divided), index=scores.index, columns=scores.columns)
 
 
@@ -94,23 +99,16 @@ def _logits(scores):
     return logit(np.clip(scores, 1e-12, 1 - 1e-12))
 
 
-def _check_probabilities(scores):
-    for label in scores.columns:
-        values = scores[label].to_numpy(dtype=float)
-        odd = np.flatnonzero(~((values >= 0) & (values <= 1)))
-        if len(odd):
-            raise EvaluationError(
-                f"scores, row {odd[0]}, label {label!r}: {values[odd[0]]:g} is no probability. "
-                "Expected 0 to 1; logits need a sigmoid first."
-            )
+def _bin(scores, bins):
+    """The number of every score's bin, 0 … bins − 1: [N]."""
+    checks.number("bins", bins, 1, 1000)
+    return np.minimum((scores * bins).astype(int), bins - 1)
 
 
-def _weighted_ece(truth, scores, weights, bins):
+def weighted_ece(truth, scores, weights, bins):
     """Expected calibration error of one label under many weightings: array [R]."""
-    known = truth.notna().to_numpy()
-    y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
-    number = np.minimum((s * bins).astype(int), bins - 1)
-    gaps = (y - s)[:, None] * (number[:, None] == np.arange(bins))
+    known, y, s = known_values(truth, scores)
+    gaps = (y - s)[:, None] * (_bin(s, bins)[:, None] == np.arange(bins))
     total = weights[:, known].sum(axis=1)
     error = np.abs(weights[:, known] @ gaps).sum(axis=1)
     return np.divide(error, total, out=np.full(len(weights), np.nan), where=total > 0)

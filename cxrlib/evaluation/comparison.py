@@ -3,15 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from cxrlib.evaluation.auroc import (
-    EvaluationError,
-    _bootstrapped_means,
-    _check,
-    _weighted_auroc,
-    evaluate,
-)
-from cxrlib.evaluation.calibration import _check_probabilities, _weighted_ece
-from cxrlib.evaluation.thresholds import _set_sizes
+from cxrlib.evaluation import checks
+from cxrlib.evaluation.auroc import auroc_means, evaluate, known_values, percentiles, weighted_auroc
+from cxrlib.evaluation.calibration import weighted_ece
+from cxrlib.evaluation.checks import EvaluationError
+from cxrlib.evaluation.thresholds import set_sizes
 from cxrlib.labels import OBSERVATIONS
 
 
@@ -24,7 +20,7 @@ def compare(truth, ours, others, groups=None, resamples=1000, level=0.95, seed=0
     Parameters
     ----------
     truth, ours, others : DataFrames [N, L].
-    groups, resamples, level, seed : as in ``evaluate``.
+    groups, resamples, level, seed : as in ``evaluate``; at least one resample.
 
     Returns
     -------
@@ -32,16 +28,15 @@ def compare(truth, ours, others, groups=None, resamples=1000, level=0.95, seed=0
     ``macro_auroc_observations``; columns ``ours``, ``others``, ``difference`` (ours − others) and
     its interval, ``low`` and ``high``.
     """
+    checks.number("resamples", resamples, 1)
     results = [evaluate(truth, scores, groups, resamples, level, seed) for scores in (ours, others)]
-    means = ["macro_auroc", "weighted_auroc", "macro_auroc_observations"]
     points, draws = [], []
     for result in results:
-        points.append(pd.concat([result.per_label["auroc"], result.summary[means]]))
-        drawn = result.resamples
-        draws.append(drawn.join(_bootstrapped_means(drawn, result.per_label)))
+        means = auroc_means(result.resamples, result.per_label["positives"])
+        draws.append(result.resamples.join(means))
+        points.append(pd.concat([result.per_label["auroc"], result.summary[means.columns]]))
     table = pd.DataFrame({"ours": points[0], "others": points[1]})
-    tail = (1 - level) / 2
-    ends = (draws[0] - draws[1]).quantile([tail, 1 - tail]).T.set_axis(["low", "high"], axis=1)
+    ends = percentiles(draws[0] - draws[1], level)
     return table.assign(difference=points[0] - points[1]).join(ends)
 
 
@@ -55,17 +50,22 @@ def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0,
     ----------
     truth, scores : DataFrames [N, L].
     by : Series [N], for instance sex, view or a band of age; rows with NaN are left out.
-    groups : Series [N] of patients.
+    groups, resamples, level, seed : as in ``evaluate``; at least one resample.
+    minimum : at least 1.
 
     Returns
     -------
     DataFrame with a row per value of ``by``: ``images``, ``patients``,
     ``macro_auroc_observations``, ``low``, ``high``. ``.attrs["labels"]``: the labels in the mean.
     """
-    _check(truth, scores)
-    by = pd.Series(np.asarray(by), index=truth.index)
-    groups = pd.Series(np.arange(len(truth)) if groups is None else np.asarray(groups), truth.index)
-    values = sorted(by.dropna().unique())
+    truth, scores = checks.tables(truth, scores)
+    checks.number("resamples", resamples, 1)
+    checks.number("minimum", minimum, 1)
+    by = checks.by_row(by, truth, "by", blank=True)
+    groups = checks.by_row(range(len(truth)) if groups is None else groups, truth, "groups")
+    values = sorted(by.dropna().unique(), key=lambda value: (isinstance(value, str), value))
+    if not values:
+        raise EvaluationError("by: every row is NaN, so there is no subgroup.")
     fewest = pd.concat([_fewest(truth[by == value]) for value in values], axis=1).min(axis=1)
     labels = [n for n in OBSERVATIONS if n in truth and fewest[n] >= minimum]
     if not labels:
@@ -104,44 +104,38 @@ def measures(truth, scores, hierarchy, weights=None, bins=15):
     truth, scores : DataFrames [N, L] of 0/1/NaN and of probabilities.
     hierarchy : Hierarchy of the L labels.
     weights : array [R, N], how often each image counts, see ``patient_weights``; by default, each
-        once (R = 1).
-    bins : of the calibration error.
+        once (R = 1). Each weighting has at least one image above 0, and none below.
+    bins : of the calibration error, 1 … 1,000.
 
     Returns
     -------
     DataFrame [R, 8]: ``macro_auroc_observations``, ``macro_auroc``, ``weighted_auroc`` (by
     positives), ``macro_average_precision_observations``; ``soft`` and ``hard``, the shares of
     images with a contradiction (of any size; at 0.5); ``calibration_error``, the mean ECE of the
-    observations; and ``hierarchical_f1`` at 0.5.
+    observations; and ``hierarchical_f1`` at 0.5. A label without both classes is in no mean.
     """
-    _check(truth, scores)
-    _check_probabilities(scores)
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
     weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=float)
+    good = np.isfinite(weights) & (weights >= 0)
+    if weights.shape[1:] != (len(truth),) or not (good.all() and weights.sum(axis=1).all()):
+        raise EvaluationError(f"weights: expected [R, {len(truth)}], at least 0, no row all 0.")
     seen = [label for label in OBSERVATIONS if label in truth]
-    aurocs = pd.DataFrame({n: _weighted_auroc(truth[n], scores[n], weights) for n in truth})
+    aurocs = pd.DataFrame({n: weighted_auroc(truth[n], scores[n], weights) for n in truth})
     support = pd.DataFrame(weights @ (truth == 1).to_numpy(dtype=float), columns=truth.columns)
-    support = support.where(aurocs.notna(), 0.0)
     precisions = [_weighted_average_precision(truth[n], scores[n], weights) for n in seen]
-    errors = [_weighted_ece(truth[n], scores[n], weights, bins) for n in seen]
-    both, called, present = _set_sizes(truth, scores, hierarchy) @ weights.T
+    errors = [weighted_ece(truth[n], scores[n], weights, bins) for n in seen]
+    both, called, present = set_sizes(truth, scores, hierarchy) @ weights.T
     total = weights.sum(axis=1)
-    return pd.DataFrame(
-        {
-            "macro_auroc_observations": aurocs[seen].mean(axis=1),
-            "macro_auroc": aurocs.mean(axis=1),
-            "weighted_auroc": (aurocs * support).sum(axis=1) / support.sum(axis=1),
-            "macro_average_precision_observations": _mean_of_known(precisions),
+    means = auroc_means(aurocs, support)
+    return means[["macro_auroc_observations", "macro_auroc", "weighted_auroc"]].assign(
+        **{
+            "macro_average_precision_observations": pd.DataFrame(precisions).mean(),
             "soft": weights @ hierarchy.incoherent(scores) / total,
             "hard": weights @ hierarchy.incoherent(scores, threshold=0.5) / total,
-            "calibration_error": _mean_of_known(errors),
-            "hierarchical_f1": 2 * both / (called + present),
+            "calibration_error": pd.DataFrame(errors).mean(),
+            "hierarchical_f1": 2 * pd.Series(both) / (called + present),
         }
     )
-
-
-def _mean_of_known(columns):
-    """The mean [R] of several arrays [R], leaving out NaN."""
-    return pd.DataFrame(columns).mean().to_numpy()
 
 
 def _weighted_average_precision(truth, scores, weights):
@@ -149,8 +143,7 @@ def _weighted_average_precision(truth, scores, weights):
 
     The precision at every score that occurs, weighted by the recall gained there.
     """
-    known = truth.notna().to_numpy()
-    y, s = truth.to_numpy(dtype=float)[known], scores.to_numpy(dtype=float)[known]
+    known, y, s = known_values(truth, scores)
     order = np.argsort(-s, kind="stable")
     y, s, weights = y[order], s[order], weights[:, known][:, order]
     last = np.flatnonzero(np.diff(s, append=-np.inf))  # tied scores are one threshold
@@ -158,7 +151,7 @@ def _weighted_average_precision(truth, scores, weights):
     called = np.cumsum(weights, axis=1)[:, last]
     precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
     gained = np.diff(found, axis=1, prepend=0)
-    total = found[:, -1]
-    has_both = (total > 0) & (total < called[:, -1])
+    total = weights @ y
+    has_both = (total > 0) & (weights @ (1 - y) > 0)
     area = (gained * precision).sum(axis=1)
     return np.divide(area, total, out=np.full(len(weights), np.nan), where=has_both)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrlib.evaluation.auroc import EvaluationError, evaluate
-from cxrlib.labels import line_of, read_csv
+from cxrlib.evaluation.auroc import evaluate
+from cxrlib.evaluation.checks import EvaluationError
+from cxrlib.labels import line_of, read_csv, require_columns
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,14 @@ def read_predictions(path, expected=None):
     ------
     EvaluationError
         Columns without their partner, a score outside 0 … 1, truth that is not 0, 1 or blank, a
-        Path twice, or rows that are missing or too many. The message names line and label.
+        Path twice, a Path or patient that is blank, or rows that are missing or too many. The
+        message names line and label.
+    LabelError
+        No such file, no rows, or no readable table, see ``labels.read_csv``.
     """
     path = Path(path)
     raw = read_csv(path)
+    require_columns(raw, (), path)
     labels = [name.removesuffix("_Pred") for name in raw if name.endswith("_Pred")]
     truths = [name.removesuffix("_GT") for name in raw if name.endswith("_GT")]
     if not labels and not truths:
@@ -74,6 +79,10 @@ def read_predictions(path, expected=None):
             about["patient"] = about["Path"].str.extract(r"(patient\d+)")[0].fillna(about["Path"])
     elif expected is not None:
         raise EvaluationError(f"{path}: no column 'Path' to compare with the expected images.")
+    if "patient" in about:
+        about["patient"] = about["patient"].str.strip()
+        for row in np.flatnonzero(about["patient"] == ""):
+            raise EvaluationError(f"{path}, line {line_of(row, path)}: the patient is blank.")
     return Predictions(about, truth, scores)
 
 
@@ -86,8 +95,8 @@ def _numbers(column, path, choices=None, blank=False):
     if len(bad):
         what = "0, 1 or blank" if choices else "a probability from 0 to 1"
         raise EvaluationError(
-            f"{path}, line {line_of(bad[0])}, column {column.name!r}: {column.iloc[bad[0]]!r} is "
-            f"not {what}."
+            f"{path}, line {line_of(bad[0], path)}, column {column.name!r}: "
+            f"{column.iloc[bad[0]]!r} is not {what}."
         )
     return values.astype(float)
 
@@ -95,7 +104,7 @@ def _numbers(column, path, choices=None, blank=False):
 def _check_paths(paths, expected, source):
     again = paths[paths.duplicated(keep=False)]
     if len(again):
-        lines = [line_of(row) for row in np.flatnonzero(paths == again.iloc[0])]
+        lines = [line_of(row, source) for row in np.flatnonzero(paths == again.iloc[0])]
         raise EvaluationError(
             f"{source}: {again.iloc[0]} is there more than once, in the lines "
             f"{', '.join(map(str, lines))}. Keep one row for each image."
@@ -120,7 +129,7 @@ def main(arguments=None):
     )
     parser.add_argument("predictions")
     parser.add_argument("--split", help="only its rows, for instance test")
-    parser.add_argument("--resamples", type=int, default=1000, help="of the patients")
+    parser.add_argument("--resamples", type=int, default=1000, help="of patients; 0: no intervals")
     options = parser.parse_args(arguments)
     try:
         table = read_predictions(options.predictions)
@@ -129,8 +138,9 @@ def main(arguments=None):
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(result.per_label.join(result.intervals).round(3).to_string())
+    intervals = pd.DataFrame() if result.intervals is None else result.intervals
+    print(result.per_label.join(intervals).round(3).to_string())
     print()
-    print(result.summary.to_frame("value").join(result.intervals).round(3).to_string())
+    print(result.summary.to_frame("value").join(intervals).round(3).to_string())
     for note in result.notes:
         print(note)

@@ -3,32 +3,27 @@
 import numpy as np
 import pandas as pd
 
-from cxrlib.evaluation.auroc import _check
+from cxrlib.evaluation import checks
 
 
 def at_threshold(truth, scores, threshold=0.5):
     """Sensitivity, specificity, precision and F1 per label, for "present above the threshold".
 
-    ``threshold`` is a number or a Series by label. A rate without a denominator is NaN.
+    ``threshold`` is a number, or a Series by label. A rate without a denominator is NaN.
     """
-    _check(truth, scores)
-    called, known = scores > threshold, truth.notna().to_numpy()
-    present = (truth == 1).to_numpy()
-    called = called.to_numpy()
-    tp = (called & present & known).sum(axis=0).astype(float)
-    fp = (called & ~present & known).sum(axis=0)
-    fn = (~called & present & known).sum(axis=0)
-    tn = (~called & ~present & known).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return pd.DataFrame(
-            {
-                "sensitivity": tp / (tp + fn),
-                "specificity": tn / (tn + fp).astype(float),
-                "precision": tp / (tp + fp),
-                "f1": 2 * tp / (2 * tp + fp + fn),
-            },
-            index=truth.columns,
-        )
+    truth, scores = checks.tables(truth, scores)
+    called = scores > checks.by_label(threshold, truth.columns, "threshold")
+    present, absent = truth == 1, truth == 0
+    tp, fn = (called & present).sum(), (~called & present).sum()
+    fp, tn = (called & absent).sum(), (~called & absent).sum()
+    return pd.DataFrame(
+        {
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
+            "precision": tp / (tp + fp),
+            "f1": 2 * tp / (2 * tp + fp + fn),
+        }
+    )
 
 
 def hierarchical_f1(truth, scores, hierarchy, threshold=0.5):
@@ -42,7 +37,8 @@ def hierarchical_f1(truth, scores, hierarchy, threshold=0.5):
     ----------
     truth : DataFrame [N, L] of 0, 1, NaN. A label that is unknown on an image counts in neither
         set there, unless a present descendant makes it present.
-    scores : DataFrame [N, L].
+    scores : DataFrame [N, L], with the same index.
+    threshold : a number, or a Series by label.
 
     Returns
     -------
@@ -52,20 +48,20 @@ def hierarchical_f1(truth, scores, hierarchy, threshold=0.5):
     ----------
     Kiritchenko et al. 2005; Silla & Freitas 2011, section 6.
     """
-    _check(truth, scores)
-    both, called, present = _set_sizes(truth, scores, hierarchy, threshold).sum(axis=1)
+    truth, scores = checks.tables(truth, scores)
+    threshold = checks.by_label(threshold, truth.columns, "threshold")
+    both, called, present = set_sizes(truth, scores, hierarchy, threshold).sum(axis=1)
     figures = {"precision": (both, called), "recall": (both, present)}
     figures["f1"] = (2 * both, called + present)
     return pd.Series({name: a / b if b else np.nan for name, (a, b) in figures.items()})
 
 
-def _set_sizes(truth, scores, hierarchy, threshold=0.5):
+def set_sizes(truth, scores, hierarchy, threshold=0.5):
     """Sizes of the completed sets of every image: shared, called, present; array [3, N]."""
     known_or_present = hierarchy.close(truth)
     known = known_or_present[list(hierarchy.labels)].notna().to_numpy()
     present = (known_or_present == 1).to_numpy()
     called = hierarchy.close((scores > threshold).astype(float)).to_numpy() == 1
     called &= known
-    return np.stack([sets.sum(axis=1) for sets in (called & present, called, present)]).astype(
-        float
-    )
+    sets = np.stack([called & present, called, present])
+    return sets.sum(axis=2).astype(float)

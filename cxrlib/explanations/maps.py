@@ -42,7 +42,7 @@ class Maps:
 
     def __getitem__(self, label):
         """The maps of one label [B, H, W]."""
-        return self.images[:, self.labels.index(label)]
+        return self.images[:, find_labels([label], self.labels)[0]]
 
 
 def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
@@ -51,7 +51,7 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     Parameters
     ----------
     model : ChestNet, in any mode; it is left in the mode it was in, without gradients.
-    images : float [B, 1, H, W], 0 … 1.
+    images : float32 [B, 1, H, W], 0 … 1.
     labels : names of the labels to explain; by default all.
     method : "gradcam" (Selvaraju et al. 2017), "gradcam++" (Chattopadhyay et al. 2018), "hirescam"
         (Draelos & Carin 2020), "layercam" (Jiang et al. 2021) or "eigencam" (Muhammad & Yeasin
@@ -68,7 +68,7 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     ------
     ValueError
         An unknown method or label, images of another shape or range, names that do not fit the
-        model, or a model that has no block so fine.
+        model, a model that has no block so fine, or feature maps above 64 × 64 for Eigen-CAM.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     >>> maps.features.shape, maps.images.shape
     (torch.Size([2, 1, 6, 6]), torch.Size([2, 1, 96, 96]))
     """
-    if method not in METHODS:
+    if method not in tuple(METHODS):
         raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}.")
     check_images(images)
     names = tuple(LABELS if names is None else names)
@@ -85,9 +85,7 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     if len(names) != outputs:
         raise ValueError(f"{len(names)} names for a model with {outputs} outputs.")
     labels = names if labels is None else tuple(labels)
-    unknown = [label for label in labels if label not in names]
-    if unknown or not labels:
-        raise ValueError(f"unknown label {unknown[:1] or ''}: choose from {', '.join(names)}.")
+    places = find_labels(labels, names)
     shared, asked, layer = _halves(model, finer)
     training = [module for module in model.modules() if module.training]
     for module in training:
@@ -96,9 +94,12 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         # Also where the caller has switched gradients off for good.
         with torch.inference_mode(False), torch.no_grad():
             features = shared(images.clone())
-        places = [names.index(label) for label in labels]
+        different = places[:1] if method == "eigencam" else places
+        if method == "eigencam" and features[0, 0].numel() > 64 * 64:  # its SVD takes too long
+            raise ValueError("Eigen-CAM of features above 64 × 64: use smaller images or finer=0.")
         cam = METHODS[method]
-        small = torch.stack([_maps(asked, layer, one, places, cam) for one in features])
+        small = torch.stack([_maps(asked, layer, one, different, cam) for one in features])
+        small = small.expand(-1, len(places), -1, -1)
     finally:
         for module in training:
             module.training = True
@@ -107,11 +108,21 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     return Maps(small, large, labels)
 
 
+def find_labels(labels, names):
+    """The positions of ``labels`` in ``names``; ``ValueError`` where one is unknown."""
+    unknown = [label for label in labels if label not in names]
+    if unknown or not labels or len(set(names)) < len(names):
+        raise ValueError(
+            f"unknown label {unknown[:1] or ''}, or two: choose from {', '.join(names)}."
+        )
+    return [names.index(label) for label in labels]
+
+
 def _halves(model, finer):
     """What all labels share, what each label asks anew, and the layer between, whose maps count."""
     if finer == 0:
         return model.features, model.head, model.head.relu
-    stages = _stages(model.features)
+    stages = stages_of(model.features)
     blocks = [i for i, stage in enumerate(stages) if isinstance(stage, _DenseBlock)]
     if isinstance(finer, bool) or not isinstance(finer, int) or not 0 < finer < len(blocks):
         raise ValueError(
@@ -121,11 +132,11 @@ def _halves(model, finer):
     return nn.Sequential(*stages[:cut]), nn.Sequential(layer, *stages[cut:], model.head), layer
 
 
-def _stages(module):
+def stages_of(module):
     """The modules of nested ``nn.Sequential``s, in order."""
     if type(module) is not nn.Sequential:
         return [module]
-    return [stage for part in module for stage in _stages(part)]
+    return [stage for part in module for stage in stages_of(part)]
 
 
 def _maps(asked, layer, features, places, method):
@@ -141,14 +152,15 @@ def _maps(asked, layer, features, places, method):
 
 
 def check_images(images):
-    """Raise ``ValueError`` unless images are float [B, 1, H, W] from 0 to 1."""
+    """Raise ``ValueError`` unless images are float32 [B, 1, H, W] from 0 to 1."""
     if not isinstance(images, torch.Tensor) or images.ndim != 4 or images.shape[1] != 1:
         shape = tuple(getattr(images, "shape", ()))
         raise ValueError(f"images of shape {shape}: expected [B, 1, H, W], one grey channel.")
     if not len(images) or min(images.shape[-2:]) < 32:
         raise ValueError(f"images of shape {tuple(images.shape)}: expected at least 1, 32 × 32.")
-    if not images.is_floating_point():
-        raise ValueError(f"images of type {images.dtype}: expected float, 0 to 1 (divide by 255).")
+    if images.dtype != torch.float32:
+        way = "use images.float()" if images.is_floating_point() else "divide by 255"
+        raise ValueError(f"images of type {images.dtype}: expected float32, 0 to 1 ({way}).")
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images from {low:g} to {high:g}: expected 0 to 1.")

@@ -1,6 +1,7 @@
 """Maps put to the test: against masks, boxes, chance and models that have forgotten."""
 
 from copy import deepcopy
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,12 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from cxrlib import phantom
 from cxrlib.cohort import study_of
-from cxrlib.explanations.maps import LABELS, _stages, check_images
+from cxrlib.evaluation import checks
+from cxrlib.evaluation.checks import EvaluationError
+from cxrlib.explanations.maps import LABELS, check_images, find_labels, stages_of
 from cxrlib.hierarchy import paper_hierarchy
+
+THRESHOLDS = tuple(np.linspace(0.05, 0.95, 19).round(2))
 
 
 def find_masks(track, paths, size):
@@ -26,7 +31,7 @@ def find_masks(track, paths, size):
     track : a phantom, whose masks are drawn again, or NIH, whose boxes become masks. Of CheXpert's
         findings the place is not known.
     paths : of images of the track, as in its table.
-    size : of the masks, in pixels.
+    size : of the masks, in pixels, 1 … 4,096.
 
     Returns
     -------
@@ -34,7 +39,10 @@ def find_masks(track, paths, size):
     ``paths`` of the images that show it, ``masks`` bool [n, size, size], none of them empty. The
     mask of a group is all of its findings' masks together; on NIH, that of the boxed ones.
     """
+    checks.number("size", size, 1, 4096)
     paths = list(paths)
+    for path in set(paths) - set(track.table["path"]):
+        raise EvaluationError(f"{path!r} is no image of the track.")
     if track.name == "phantom":
         draw = delayed(_phantom_masks)
         found = Parallel(n_jobs=-1)(draw(track.folder, path, size) for path in paths)
@@ -81,8 +89,8 @@ def localisation(maps, masks, threshold=0.5):
     ----------
     maps : float [N, H, W], 0 … 1, of one label on N images that show it.
     masks : bool [N, H, W], where it is; every mask holds at least one pixel.
-    threshold : what of a map is called "there" for the IoU; a number chosen on other images, see
-        ``best_threshold``.
+    threshold : what of a map is called "there" for the IoU; a number, 0 … 1, chosen on other
+        images, see ``best_threshold``.
 
     Returns
     -------
@@ -96,6 +104,7 @@ def localisation(maps, masks, threshold=0.5):
     ----------
     Zhang et al. 2018 (pointing game); Arun et al. 2021 (AUPRC of saliency maps).
     """
+    checks.number("threshold", threshold, 0, 1, Real)
     maps, masks = _check_masks(maps, masks)
     rows = []
     for values, inside in zip(maps, masks, strict=True):
@@ -111,14 +120,14 @@ def localisation(maps, masks, threshold=0.5):
     return pd.DataFrame(rows)
 
 
-THRESHOLDS = tuple(np.linspace(0.05, 0.95, 19).round(2))
-
-
 def best_threshold(maps, masks, choices=THRESHOLDS):
     """The threshold with the highest mean IoU; for maps and masks as in ``localisation``."""
     maps, masks = _check_masks(maps, masks)
+    if not len(choices):
+        raise EvaluationError("choices: expected at least one threshold.")
     means = []
     for threshold in choices:
+        checks.number("threshold", threshold, 0, 1, Real)
         there = maps > threshold
         overlap = (there & masks).sum(axis=(1, 2)) / (there | masks).sum(axis=(1, 2))
         means.append(overlap.mean())
@@ -131,13 +140,29 @@ def blind_map(maps):
     It knows where a finding usually is, and nothing of the image at hand: only a map that points
     better than this one has seen something.
     """
-    mean = np.asarray(maps, dtype=float).mean(axis=0)
+    mean = _check_maps(maps)[0].mean(axis=0)
     return (mean - mean.min()) / max(np.ptp(mean), 1e-12)
 
 
+def _check_maps(*several, axes=(3,), low=-np.inf, high=np.inf):
+    """Maps as finite floats [N, H, W] of one shape, from ``low`` to ``high`` but for rounding."""
+    try:
+        several = [np.asarray(maps, dtype=float) for maps in several]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise EvaluationError(f"maps: expected numbers, [N, H, W] ({error}).") from error
+    shapes = {maps.shape for maps in several}
+    if len(shapes) > 1 or several[0].ndim not in axes or not several[0].size:
+        listed = " and ".join(str(maps.shape) for maps in several)
+        raise EvaluationError(f"maps {listed}: expected the same [N, H, W], at least 1.")
+    for maps in several:
+        if not (np.isfinite(maps) & (maps >= low - 1e-5) & (maps <= high + 1e-5)).all():
+            raise EvaluationError(f"maps: expected finite numbers from {low} to {high}, no NaN.")
+    return several
+
+
 def _check_masks(maps, masks):
-    maps, masks = np.asarray(maps, dtype=float), np.asarray(masks)
-    if maps.shape != masks.shape or maps.ndim != 3:
+    (maps,), masks = _check_maps(maps, low=0, high=1), np.asarray(masks)
+    if maps.shape != masks.shape:
         raise ValueError(f"maps {maps.shape} and masks {masks.shape}: expected the same [N, H, W].")
     if masks.dtype != bool:
         raise ValueError(f"masks of type {masks.dtype}: expected bool.")
@@ -158,7 +183,7 @@ def randomised(model, seed=0):
     Parameters
     ----------
     model : ChestNet; it is left as it is.
-    seed : of the new weights.
+    seed : of the new weights, at least 0.
 
     Yields
     ------
@@ -166,9 +191,10 @@ def randomised(model, seed=0):
         alone, then "dense" too, then "conv", then "block 3" and so on down to "stem", where
         nothing is left of the training.
     """
+    checks.number("seed", seed, 0)
     copy = deepcopy(model).eval()
     stages = {"stem": []}
-    for stage in _stages(copy.features):
+    for stage in stages_of(copy.features):
         if isinstance(stage, _DenseBlock):
             stages[f"block {len(stages)}"] = []
         stages[list(stages)[-1]].append(stage)
@@ -188,9 +214,7 @@ def rank_correlation(one, other):
 
     0 where a map is the same everywhere: it says nothing that could agree.
     """
-    one, other = (np.asarray(maps, dtype=float) for maps in (one, other))
-    if one.shape != other.shape or one.ndim < 2:
-        raise ValueError(f"maps {one.shape} and {other.shape}: expected the same [..., H, W].")
+    one, other = _check_maps(one, other, axes=range(2, 9))
     ranks = [rankdata(m.reshape(*m.shape[:-2], -1), axis=-1) for m in (one, other)]
     a, b = (r - r.mean(axis=-1, keepdims=True) for r in ranks)
     both = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
@@ -208,10 +232,10 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
     Parameters
     ----------
     model : ChestNet.
-    images : float [B, 1, H, W], 0 … 1.
+    images : float32 [B, 1, H, W], 0 … 1.
     maps : float [B, H, W], of any order; ties are broken at random.
     label : whose score is followed.
-    steps : in how many equal steps the image goes or comes.
+    steps : in how many equal steps the image goes or comes, 1 … 1,000.
     names : the names of the model's outputs; by default the paper's 21.
     readout : from logits to probabilities, see ``training.make_readout``.
 
@@ -224,17 +248,19 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
     Petsiuk et al. 2018.
     """
     check_images(images)
-    maps = np.asarray(maps, dtype=float)
+    checks.number("steps", steps, 1, 1000)
+    (maps,) = _check_maps(maps)
     if maps.shape != (len(images), *images.shape[-2:]):
         raise ValueError(f"maps {maps.shape} for images {tuple(images.shape)}: expected [B, H, W].")
-    place = list(LABELS if names is None else names).index(label)
-    model.eval()
-    chance = np.random.default_rng(0).random(maps.shape[1:])
-    order = np.lexsort(
-        (np.broadcast_to(chance, maps.shape).reshape(len(maps), -1), -maps.reshape(len(maps), -1))
-    )
-    rank = torch.from_numpy(np.argsort(order, axis=1)).reshape(len(maps), 1, *maps.shape[1:])
-    kernel = images.shape[-1] // 4 * 2 + 1
+    names = tuple(LABELS if names is None else names)
+    (place,) = find_labels([label], names)
+    outputs = model.eval()(images[:1]).shape[1]
+    if outputs != len(names):
+        raise EvaluationError(f"{len(names)} names for a model with {outputs} outputs.")
+    flat = maps.reshape(len(maps), -1)
+    chance = np.broadcast_to(np.random.default_rng(0).random(flat.shape[1]), flat.shape)
+    rank = torch.from_numpy(np.argsort(np.lexsort((chance, -flat)), axis=1)).reshape(images.shape)
+    kernel = min(images.shape[-2:]) // 4 * 2 + 1
     blurred = gaussian_blur(images, [kernel, kernel], [images.shape[-1] / 10] * 2)
     curves = []
     for start, end in ((images, blurred), (blurred, images)):
@@ -257,7 +283,7 @@ def covered(groups, children):
     -------
     float [N]; NaN where the child's map is empty.
     """
-    groups, children = (np.asarray(maps, dtype=float) for maps in (groups, children))
+    groups, children = _check_maps(groups, children, low=0, high=1)
     mass = children.sum(axis=(1, 2))
     both = np.minimum(groups, children).sum(axis=(1, 2))
     return np.where(mass > 0, both / np.where(mass > 0, mass, 1), np.nan)

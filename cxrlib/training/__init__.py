@@ -1,28 +1,18 @@
 """Training: settings and methods, one call that trains, and the folder that a run leaves."""
 
-from cxrlib.training.fit import fit_and_record, make_data, train
-from cxrlib.training.methods import make_loss, make_readout
+from cxrlib.data.augment import AUGMENTATIONS
+from cxrlib.places import RUNS
+from cxrlib.training.checkpoints import RunError, load_model, read_checkpoint
+from cxrlib.training.fit import as_many_threads, make_data, train
+from cxrlib.training.methods import METHODS, make_loss, make_readout
 from cxrlib.training.module import (
     CURVES,
     Classifier,
-    Curves,
     EpochProgress,
     EpochSeed,
     make_callbacks,
     quiet_lightning,
 )
-from cxrlib.training.runs import (
-    OWNER,
-    RUNS,
-    Run,
-    data_fingerprint,
-    find_run,
-    fingerprint,
-    load_model,
-    load_start,
-    publish,
-    run_folder,
-    workplace,
-)
+from cxrlib.training.runs import RECIPE, Experiment, Run, find_run, read_record
 from cxrlib.training.scores import predict, predictions_table, score
-from cxrlib.training.settings import AUGMENTATIONS, METHODS, RECIPES, Settings
+from cxrlib.training.settings import DEFAULTS, RECIPES, Settings, trainer_options

@@ -1,52 +1,63 @@
-"""One call that trains, keeps and finds again."""
+"""One call that trains a run, goes on with it, or finds it."""
 
 import json
-import shutil
-import time
-from dataclasses import asdict
+import os
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from cxrlib.data import (
-    ChestData,
-)
+from cxrlib.data.augment import AUGMENTATIONS
+from cxrlib.data.batches import ChestData
+from cxrlib.places import RUNS
+from cxrlib.training.checkpoints import RunError, SafeCheckpoints, load_model, read_checkpoint
 from cxrlib.training.module import Classifier, make_callbacks, quiet_lightning
 from cxrlib.training.runs import (
-    RUNS,
-    _start_checkpoint,
-    data_fingerprint,
+    CODE,
+    Experiment,
+    Run,
     find_run,
-    load_model,
-    load_start,
-    publish,
-    run_folder,
+    is_finished,
+    only_here,
+    versions,
     workplace,
+    write_whole,
 )
 from cxrlib.training.scores import predictions_table
-from cxrlib.training.settings import AUGMENTATIONS, Settings, _fit_in_memory
+from cxrlib.training.settings import DEFAULTS, Settings, trainer_options
 
 
 def make_data(track, hierarchy, settings, workers=0):
-    """The track's loaders, as ``settings`` wants them; small images are kept in memory."""
+    """The track's loaders, as ``settings`` wants them."""
     return ChestData(
         track,
         hierarchy,
         size=settings.size,
         batch_size=settings.batch_size,
-        augment=AUGMENTATIONS[settings.augment](),
+        augment=AUGMENTATIONS[settings.augment],
         augment_valid=settings.augment == "published",
-        in_memory=_fit_in_memory(track, settings),
         workers=workers,
         seed=settings.seed,
         equalize=settings.equalize,
     )
 
 
-def train(track, hierarchy, settings=None, name="run", runs=RUNS, start=None):
-    """Train a model, or find the run if it was trained before.
+def train(
+    track,
+    hierarchy,
+    settings=None,
+    name="run",
+    runs=RUNS,
+    start=None,
+    trainer=None,
+    workers=0,
+):
+    """Train a model, go on with a training that was interrupted, or find the finished run.
+
+    A training that is interrupted, by whatever, is kept: the same call goes on with the epoch that
+    was not finished, and ends in the same bits. Two processes that want one run train it once.
 
     Parameters
     ----------
@@ -55,86 +66,146 @@ def train(track, hierarchy, settings=None, name="run", runs=RUNS, start=None):
     settings : Settings; the workshop's by default.
     name : what to call it, in the progress bar and in the folder's name.
     runs : the folder to keep runs in.
-    start : what to start from instead of random weights: a ``Run`` (its best weights by AUROC) or
+    start : what to start from instead of new weights: a ``Run`` (its best weights by AUROC) or
         the path of a checkpoint, of the same preset and labels. The size of images may differ.
+    trainer : arguments of Lightning's ``Trainer``, such as ``{"precision": "bf16-mixed"}``.
+    workers : processes that load images; they do not change the result.
 
     Returns
     -------
-    Run
+    Run; None in the processes that only helped with it (``devices`` above 1), and after
+    ``fast_dev_run``, which tries a few batches and keeps nothing.
 
     Raises
     ------
     ValueError
-        ``start`` has another preset or other labels.
+        An argument of the trainer that a run cannot follow, or ``start`` is another kind of model.
     DataError
-        A split is empty or an image is missing.
+        A split is empty, or an image is missing or unreadable.
     OSError
-        The run could not be written.
+        A file could not be written or read. What was trained is kept.
     """
     settings = settings or Settings()
-    data = make_data(track, hierarchy, settings)
-    start = _start_checkpoint(start) if start is not None else None
+    options = trainer_options(trainer, settings)
+    data = make_data(track, hierarchy, settings, workers)
+    start = start.folder / "best-auroc.ckpt" if isinstance(start, Run) else start
+    start = Path(start) if start is not None else None
     if start is not None:
         load_start(start, settings, hierarchy)  # before anything is written
-    folder = run_folder(data, settings, name, runs, start)
-    if not (folder / "run.json").is_file():
-        place = None
-        try:
-            place = workplace(folder)
-            _fit(data, settings, name, place, start)
-            publish(place, folder)
-        except OSError as error:
-            raise OSError(
-                f"{folder}: the run could not be written ({error}). Is the disk full, or the "
-                "folder not writable? When that is mended, train again: it goes on with the epoch "
-                "that was not finished."
-            ) from error
-        except Exception:
-            shutil.rmtree(place, ignore_errors=True)
-            raise
+    experiment = Experiment(name, settings, data, options, start)
+    if options.get("fast_dev_run"):
+        _fit(experiment, None)
+        print(f"{name}: a few batches went well; after fast_dev_run nothing is kept.")
+        return None
+    folder = experiment.folder(runs)
+    with only_here(folder), as_many_threads():
+        if not is_finished(folder) and not _fit_and_publish(experiment, folder):
+            return None
     return find_run(folder, hierarchy)
 
 
-def _fit(data, settings, name, folder, start):
+@contextmanager
+def as_many_threads(count=None):
+    """Within it, ``count`` threads calculate; afterwards as many as before, whatever happened."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit_and_publish(experiment, folder):
+    """Train in the workplace and publish; False in a process that only helped."""
+    place = workplace(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        experiment.write(place)
+        trainer = _fit(experiment, place)
+        if not trainer.is_global_zero:
+            return False
+        _record(experiment, place, trainer.strategy.root_device)
+        os.replace(place, folder)
+    except OSError as error:
+        raise OSError(
+            f"{folder}: the run could not be written, or its data not be read ({error}). Is the "
+            "disk full, or the folder not writable? When that is mended, train again: it goes on "
+            "with the epoch that was not finished."
+        ) from error
+    return True
+
+
+def _fit(experiment, place):
+    settings, last = experiment.settings, place and place / "last.ckpt"
     with quiet_lightning(), isolate_rng():
         pl.seed_everything(settings.seed, verbose=False)
-        model = load_start(start, settings, data.hierarchy) if start is not None else None
-        classifier = Classifier(settings, data.hierarchy, model)
+        start = experiment.start
+        model = load_start(start, settings, experiment.data.hierarchy) if start else None
+        classifier = Classifier(settings, experiment.data.hierarchy, model)
         trainer = pl.Trainer(
-            max_epochs=settings.epochs,
-            devices=1,  # a notebook and a test must not start other processes
-            callbacks=make_callbacks(settings, folder, name),
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
+            **DEFAULTS
+            | experiment.trainer
+            | {
+                "max_epochs": settings.epochs,
+                "callbacks": make_callbacks(settings, place, experiment.name) if place else None,
+                "plugins": [SafeCheckpoints()],
+                "use_distributed_sampler": False,
+            }
         )
-        fit_and_record(trainer, classifier, data, folder, name, start)
+        resumed = last if last and last.is_file() else None
+        if resumed:
+            load_model(resumed, settings, experiment.data.hierarchy)  # refused here if damaged
+        experiment.data.first_epoch = len(_curves(resumed)["rows"]) if resumed else 0
+        trainer.fit(classifier, datamodule=experiment.data, ckpt_path=resumed, weights_only=True)
+    return trainer
 
 
-def fit_and_record(trainer, classifier, data, folder, name, start=None):
-    """Train, going on from ``last.ckpt`` if it is there, and write what a run's folder holds."""
-    settings, began = classifier.settings, time.perf_counter()
-    last = folder / "last.ckpt"
-    resumed = last.is_file()
-    trainer.fit(classifier, datamodule=data, ckpt_path=last if resumed else None, weights_only=True)
-    seconds = round(time.perf_counter() - began, 1)
-    if not trainer.is_global_zero:
-        return
-    model = load_model(folder / "best-auroc.ckpt", settings, data.hierarchy).to(classifier.device)
-    table = predictions_table(model, data, classifier.readout.to(classifier.device))
-    table.to_csv(folder / "predictions.csv", index=False)
-    config = yaml.safe_dump({"name": name, "settings": asdict(settings)}, sort_keys=False)
-    (folder / "config.yaml").write_text(config, encoding="utf-8")
-    record = {
-        "name": name,
-        "settings": asdict(settings),
-        "labels": list(data.hierarchy.labels),
-        "data": repr(data.track),
-        "data_fingerprint": data_fingerprint(data),
-        "start": f"{start.parent.name}/{start.name}" if start is not None else None,
-        "versions": {"torch": torch.__version__, "pytorch_lightning": pl.__version__},
-        "seconds": seconds,
-        "resumed": resumed,
+def _record(experiment, place, device):
+    """Score the images by the best weights, on the device that trained, and write what was done."""
+    settings, data = experiment.settings, experiment.data
+    model = load_model(place / "best-auroc.ckpt", settings, data.hierarchy).to(device)
+    readout = Classifier(settings, data.hierarchy, model).readout.to(device)
+    predictions_table(model, data, readout).to_csv(place / "predictions.csv", index=False)
+    curves = _curves(place / "last.ckpt")
+    record = experiment.record() | {
+        "name": experiment.name,
+        "started_from": "/".join(experiment.start.parts[-2:]) if experiment.start else None,
+        "track": repr(data.track),
+        "threads": curves["threads"],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "seconds": round(curves["seconds"], 1),
+        "code": CODE,
+        "versions": versions(),
     }
-    (folder / "run.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    write_whole(place / "run.json", json.dumps(record, indent=2).encode())
+
+
+def _curves(last):
+    """What the callback ``Curves`` kept in a checkpoint."""
+    try:
+        return read_checkpoint(last)["callbacks"]["Curves"]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{last}: no training can go on from it. Delete this one file.") from error
+
+
+def load_start(path, settings, hierarchy):
+    """The model of a checkpoint, to be trained on; ``RunError`` if it is another kind of model.
+
+    What the checkpoint was trained as stands in the ``run.json`` beside it; without one, its
+    weights must have the shapes of a model of this preset with as many labels.
+    """
+    if is_finished(path.parent):
+        was = find_run(path.parent)
+        if was.settings.preset != settings.preset:
+            raise RunError(
+                f"{path}: its preset is {was.settings.preset!r}, this training's is "
+                f"{settings.preset!r}. Start from a run of the same preset, or change the setting."
+            )
+        if was.hierarchy.labels != hierarchy.labels:
+            odd = sorted(set(was.hierarchy.labels) ^ set(hierarchy.labels))
+            raise RunError(
+                f"{path}: trained on other labels than these: "
+                + (f"only one of the two has {', '.join(odd)}" if odd else "their order differs")
+                + ". Start from a run with this hierarchy, or train with that run's hierarchy."
+            )
+    return load_model(path, settings, hierarchy).train()

@@ -1,9 +1,11 @@
-"""The LightningModule and its callbacks."""
+"""The LightningModule, and the callbacks that watch it learn."""
 
+import builtins
 import contextlib
 import functools
 import logging
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -11,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from IPython import get_ipython
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAUROC
 from tqdm import tqdm
 
@@ -31,7 +33,7 @@ class Classifier(pl.LightningModule):
     ----------
     settings : Settings
     hierarchy : Hierarchy
-    model : from images to logits; by default, the preset of ``settings`` with random weights.
+    model : from images to logits; by default, the preset of ``settings``.
     """
 
     def __init__(self, settings, hierarchy, model=None):
@@ -39,9 +41,14 @@ class Classifier(pl.LightningModule):
         self.settings = settings
         self.hierarchy = hierarchy
         labels = len(hierarchy.labels)
-        self.model = model or models.build(settings.preset, labels, settings.dropout)
+        self.model = model or models.build(
+            settings.preset, labels, settings.dropout, settings.weights
+        )
         self.model.to(memory_format=torch.channels_last)
+        if settings.compile:
+            self.model.compile()
         self.readout = make_readout(settings, hierarchy)
+        self.val_loss = MeanMetric()
         # One metric a label: with no known target at all, a label has none to compute.
         self.aurocs = nn.ModuleList(BinaryAUROC(ignore_index=-1) for _ in range(labels))
         self.register_buffer("seen", torch.zeros(2, labels, dtype=torch.bool), persistent=False)
@@ -57,7 +64,8 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch, _):
         images, targets = batch
         loss = self.loss(self(images), targets)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        size = len(images)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self):
@@ -65,9 +73,11 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch, _):
         images, targets = batch
-        logits = self(images)
-        self.log("val_loss", self.loss(logits, targets), batch_size=len(images), sync_dist=True)
-        truth = torch.where(targets.isnan(), -1, (targets > 0.5).int())
+        logits = self(images).float()
+        known = ~targets.isnan()
+        known_images = known.any(dim=1).sum()  # what fills up a process's share is no image
+        self.val_loss.update(self.loss(logits, targets), known_images)
+        truth = torch.where(known, (targets > 0.5).int(), -1)
         self.seen |= torch.stack([(truth == 0).any(dim=0), (truth == 1).any(dim=0)])
         scores = self.readout(logits)
         for label, metric in enumerate(self.aurocs):
@@ -78,7 +88,8 @@ class Classifier(pl.LightningModule):
         defined = self.all_gather(self.seen).reshape(-1, *self.seen.shape).any(dim=0).all(dim=0)
         per_label = [self.aurocs[label].compute() for label in defined.nonzero().flatten()]
         self.log("val_auroc", torch.stack(per_label).mean() if per_label else torch.nan)
-        for metric in self.aurocs:
+        self.log("val_loss", self.val_loss.compute())
+        for metric in (self.val_loss, *self.aurocs):
             metric.reset()
 
     def configure_optimizers(self):
@@ -88,10 +99,9 @@ class Classifier(pl.LightningModule):
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 optimizer, factor=0.9, patience=1, min_lr=1e-8
             )
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
-            }
+            every = getattr(self._trainer, "check_val_every_n_epoch", 1)
+            schedule = {"scheduler": plateau, "monitor": "val_loss", "frequency": every}
+            return {"optimizer": optimizer, "lr_scheduler": schedule}
         optimizer = torch.optim.AdamW(self.parameters(), lr=lr, weight_decay=0.01)
         steps = self.trainer.estimated_stepping_batches
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
@@ -101,8 +111,9 @@ class Classifier(pl.LightningModule):
 class EpochSeed(pl.Callback):
     """Give every epoch its own random numbers.
 
-    Dropout and augmentation of an epoch then do not depend on the epochs before it: a training
-    that is resumed at the start of an epoch goes on as if it had never stopped.
+    Dropout of an epoch then does not depend on the epochs before it: a training that is resumed at
+    the start of an epoch goes on as if it had never stopped. (Order and augmentation have their
+    own, see ``cxrlib.data``.)
     """
 
     def __init__(self, seed):
@@ -117,23 +128,37 @@ CURVES = ("train_loss", "val_loss", "val_auroc")
 
 
 class Curves(pl.Callback):
-    """Keep ``CURVES`` of every epoch in ``curves.csv``, and across interruptions."""
+    """Keep ``CURVES`` of every epoch in ``curves.csv``, and the time taken, across interruptions.
+
+    An epoch without validation has no ``val_loss`` and ``val_auroc``: NaN. A training that goes on
+    goes on with as many threads as it began with, since another number rounds differently.
+    """
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.rows = []
+        self.rows, self.seconds, self.validated = [], 0.0, {}
+
+    def on_train_start(self, *_):
+        self.began = time.perf_counter() - self.seconds
+
+    def on_validation_end(self, trainer, _):
+        self.validated = {name: float(trainer.callback_metrics[name]) for name in CURVES[1:]}
 
     def on_train_epoch_end(self, trainer, _):
-        row = {name: float(trainer.callback_metrics[name]) for name in CURVES}
+        row = {name: self.validated.get(name, np.nan) for name in CURVES}
+        row["train_loss"] = float(trainer.callback_metrics["train_loss"])
         self.rows.append({"epoch": trainer.current_epoch + 1, **row})
+        self.seconds, self.validated = time.perf_counter() - self.began, {}
         if trainer.is_global_zero:
             pd.DataFrame(self.rows).to_csv(self.folder / "curves.csv", index=False)
 
     def state_dict(self):
-        return {"rows": list(self.rows)}
+        threads = torch.get_num_threads()
+        return {"rows": list(self.rows), "seconds": self.seconds, "threads": threads}
 
     def load_state_dict(self, state):
-        self.rows = list(state["rows"])
+        self.rows, self.seconds = list(state["rows"]), state["seconds"]
+        torch.set_num_threads(state["threads"])
 
 
 class EpochProgress(pl.Callback):
@@ -141,7 +166,7 @@ class EpochProgress(pl.Callback):
 
     def __init__(self, name):
         self.name = name
-        self.watched = sys.stderr.isatty() or get_ipython() is not None
+        self.watched = sys.stderr.isatty() or hasattr(builtins, "__IPYTHON__")
 
     def on_train_start(self, trainer, _):
         self.bar = tqdm(
@@ -156,32 +181,47 @@ class EpochProgress(pl.Callback):
         self.bar.update()
 
     def on_train_epoch_end(self, trainer, _):
-        shown = {name: f"{trainer.callback_metrics[name]:.3f}" for name in CURVES}
+        found = trainer.callback_metrics
+        shown = {name: f"{found[name]:.3f}" for name in CURVES if name in found}
         self.bar.set_postfix(epoch=trainer.current_epoch + 1, **shown)
         if not self.watched and trainer.is_global_zero:
             numbers = "  ".join(f"{name} {value}" for name, value in shown.items())
             epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
             print(f"{self.name}: epoch {epoch}  {numbers}", file=sys.stderr, flush=True)
 
-    def on_train_end(self, *_):
-        self.bar.close()
-
-    def on_exception(self, *_):
+    def teardown(self, trainer, pl_module, stage):
         if hasattr(self, "bar"):
             self.bar.close()
 
 
+class Keep(ModelCheckpoint):
+    """A checkpoint that is kept up to date, also where the run's folder has moved meanwhile."""
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state | {"dirpath": self.dirpath})
+
+
+class Patience(EarlyStopping):
+    """Early stopping that also stops a training which was resumed when it was over."""
+
+    def on_train_start(self, trainer, _):
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+
 def make_callbacks(settings, folder, name):
-    """What a Lightning trainer needs to leave the files of a run in ``folder``."""
+    """The callbacks of a run: they leave its curves and checkpoints in ``folder``.
+
+    ``best-auroc.ckpt`` and ``best-loss.ckpt`` hold weights; ``last.ckpt`` holds all that an
+    interrupted training needs to go on, and is written when an epoch is over.
+    """
     made = [EpochSeed(settings.seed), Curves(folder), EpochProgress(name)]
     if settings.recipe == "paper":
-        made.append(EarlyStopping("val_loss", patience=10))
-    keep = functools.partial(ModelCheckpoint, folder, enable_version_counter=False)
+        made.append(Patience("val_loss", patience=10))
+    keep = functools.partial(Keep, folder, enable_version_counter=False)
     return [
         *made,
         keep("best-auroc", "val_auroc", mode="max", save_weights_only=True),
         keep("best-loss", "val_loss", mode="min", save_weights_only=True),
-        # The whole state, written when an epoch is over: what an interrupted run goes on from.
         keep("last", save_on_train_epoch_end=True),
     ]
 

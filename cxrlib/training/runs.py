@@ -1,27 +1,157 @@
-"""A run's folder."""
+"""A run: what decides it, and the folder that keeps it.
 
-import ast
-import functools
+The folder's name ends in ten digits that follow from everything that decides the result: settings,
+hierarchy, the trainer's arguments, the labels and every grey level of the images, the weights it
+starts from, and ``RECIPE``. The code does not count, but where it has changed since, that is said.
+"""
+
 import hashlib
 import json
 import os
-import shutil
+import re
+import sys
+import warnings
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import psutil
+import pytorch_lightning as pl
 import torch
+import yaml
+from filelock import FileLock, Timeout
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from cxrlib import models
-from cxrlib.data import (
-    DataError,
-)
+from cxrlib.hierarchy import Hierarchy
+from cxrlib.labels import OBSERVATIONS
+from cxrlib.training.checkpoints import RunError, load_model
 from cxrlib.training.methods import make_readout
-from cxrlib.training.settings import Settings
+from cxrlib.training.settings import Settings, decisive
 
-RUNS = Path(__file__).resolve().parent.parent / "runs"
+RECIPE = 1
+"""Raise it when the same settings and data are to give another result: earlier runs are then other
+runs. (After a mere rewording they need not be trained again.)"""
+
+_DECIDE = ["labels", "hierarchy", "penalties", "losses", "models", "data/*.py", "training/*.py"]
+
+
+def _code():
+    """Ten digits of the source that trains, as it was when this module was loaded."""
+    package = Path(__file__).parent.parent
+    files = [f for name in _DECIDE for f in sorted(package.glob(name.removesuffix(".py") + ".py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:10]
+
+
+CODE = _code()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that decides a result, and how to say it again.
+
+    ``data`` is a ``ChestData``; ``trainer`` are the arguments for Lightning's; ``start`` is the
+    checkpoint of the weights to start from, or None.
+    """
+
+    name: str
+    settings: Settings
+    data: object
+    trainer: dict
+    start: Path | None = None
+
+    def record(self):
+        """What decides the result, as JSON can hold it."""
+        return {
+            "recipe": RECIPE,
+            "settings": asdict(self.settings),
+            "hierarchy": self.data.hierarchy.to_dict(),
+            "trainer": decisive(self.trainer),
+            "data": data_fingerprint(self.data),
+            "start": _digits(self.start.read_bytes()) if self.start else None,
+        }
+
+    def folder(self, runs):
+        """Where the run is kept: its name, and ten digits that follow from the record."""
+        if not re.fullmatch(r"\w[\w. -]*", self.name):
+            raise ValueError(f"name={self.name!r}: expected letters, digits, '-', '_' and '.'.")
+        identity = _digits(json.dumps(self.record(), sort_keys=True).encode())
+        return Path(runs).absolute() / f"{self.name}-{identity}"
+
+    def write(self, folder):
+        """Write ``config.yaml`` and what it refers to: the run can be made again from these."""
+        track, settings = self.data.track, asdict(self.settings)
+        config = {
+            "name": self.name,
+            "data": {
+                **track.opened,
+                "hierarchy": "hierarchy.yaml",
+                "workers": self.data.workers,
+            },
+            "settings": settings,
+            "trainer": decisive(self.trainer),
+        }
+        if self.start:
+            config["start"] = "start.ckpt"
+            write_whole(folder / "start.ckpt", self.start.read_bytes())
+        self.data.hierarchy.to_yaml(folder / "hierarchy.yaml")
+        text = yaml.safe_dump(config, sort_keys=False)
+        write_whole(folder / "config.yaml", text.encode())
+
+
+def data_fingerprint(data):
+    """Ten digits of the labels, splits and grey levels that a run learns from and is tested on."""
+    columns = ["path", "patient", "split", *OBSERVATIONS]
+    table = data.track.table[columns]
+    digest = hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+    for split in ("train", "valid", "test"):
+        if not data.track.split(split).empty:
+            dataset = data.dataset(split)
+            digest.update(dataset.map.fingerprint(dataset.rows).encode())
+    return digest.hexdigest()[:10]
+
+
+def _digits(content):
+    return hashlib.sha256(content).hexdigest()[:10]
+
+
+def write_whole(path, content):
+    """Write bytes so that the file is there whole or not at all."""
+    beside = path.with_name(f"{path.name}.tmp")
+    beside.write_bytes(content)
+    os.replace(beside, path)
+
+
+# --- The folder -----------------------------------------------------------------------------------
+
+
+def is_finished(folder):
+    """Whether a folder holds a finished run."""
+    return (folder / "run.json").is_file()
+
+
+def workplace(folder):
+    """The hidden folder beside a run's, in which it is trained; it becomes the run's at the end."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+@contextmanager
+def only_here(folder):
+    """While one process trains a run, others that want it wait here. (A lock ends with its process,
+    however that ends; processes of one training share the lock of the first.)"""
+    if (rank_zero_only.rank or 0) > 0 or int(os.environ.get("NODE_RANK", 0)) > 0:
+        yield  # a process that helps the first
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{folder.name}: another process trains this run; waiting.", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -29,13 +159,14 @@ class Run:
     """A finished training run.
 
     ``folder`` holds ``best-auroc.ckpt``, ``best-loss.ckpt``, ``last.ckpt``, ``curves.csv``,
-    ``config.yaml``, ``predictions.csv`` (of the valid and test images, see ``predictions_table``)
-    and ``run.json``. ``curves`` is a table by epoch; ``seconds`` is what training took.
+    ``config.yaml`` and ``hierarchy.yaml`` (to make it again), ``predictions.csv`` (of the valid and
+    test images, see ``predictions_table``) and ``run.json``. ``curves`` is a table by epoch;
+    ``seconds`` is what training took.
     """
 
     folder: Path
     settings: Settings
-    hierarchy: object
+    hierarchy: Hierarchy
     curves: pd.DataFrame
     seconds: float
 
@@ -49,147 +180,75 @@ class Run:
         return make_readout(self.settings, self.hierarchy)
 
 
-def load_model(path, settings, hierarchy):
-    """Load a model from a checkpoint without running code from it (``weights_only``)."""
-    path = Path(path)
+def read_record(folder):
+    """The content of a run's ``run.json``; ``RunError`` if it is damaged."""
+    path = Path(folder) / "run.json"
     if not path.is_file():
-        found = ", ".join(sorted(p.name for p in path.parent.glob("*.ckpt"))) or "none"
-        raise FileNotFoundError(f"{path}: no such checkpoint. There are: {found}.")
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    model = models.build(settings.preset, len(hierarchy.labels), settings.dropout)
-    prefix = "model."
-    model.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    )
-    return model.eval()
-
-
-def _start_checkpoint(start):
-    """The file to start from: a run's best weights by AUROC, or the path that was given."""
-    return start.folder / "best-auroc.ckpt" if isinstance(start, Run) else Path(start)
-
-
-def load_start(path, settings, hierarchy):
-    """The model of a checkpoint, to be trained on; ``ValueError`` if it is another kind of model.
-
-    What the checkpoint was trained as stands in the ``run.json`` beside it; without one, its
-    weights must have the shapes of a model of this preset with as many labels.
-    """
-    record = path.parent / "run.json"
-    if record.is_file():
-        was = json.loads(record.read_text(encoding="utf-8"))
-        if was["settings"]["preset"] != settings.preset:
-            raise ValueError(
-                f"{path}: its preset is {was['settings']['preset']!r}, this training's is "
-                f"{settings.preset!r}. Start from a run of the same preset, or change the setting."
-            )
-        if was["labels"] != list(hierarchy.labels):
-            odd = sorted(set(was["labels"]) ^ set(hierarchy.labels))
-            raise ValueError(
-                f"{path}: trained on other labels than these: "
-                + (f"only one of the two has {', '.join(odd)}" if odd else "their order differs")
-                + ". Start from a run with this hierarchy, or train with that run's hierarchy."
-            )
-    try:
-        return load_model(path, settings, hierarchy).train()
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(
-            f"{path}: its weights do not fit the preset {settings.preset!r} with "
-            f"{len(hierarchy.labels)} labels ({error}). Start from a model of that kind."
-        ) from error
-
-
-def run_folder(data, settings, name="run", runs=RUNS, start=None):
-    """Where a run is kept: its name and its fingerprint."""
-    return Path(runs).absolute() / f"{name}-{fingerprint(data, settings, start)}"
-
-
-OWNER = "owner.txt"
-
-
-def workplace(folder):
-    """A hidden folder beside the run's to train in; what an interrupted training left is in it.
-
-    If another process is training the same run right now, a folder of our own.
-    """
-    place = folder.with_name(f".{folder.name}.partial")
-    try:
-        owner = int((place / OWNER).read_text())
-    except (OSError, ValueError):
-        owner = None
-    if owner not in (None, os.getpid()) and psutil.pid_exists(owner):
-        place = place.with_name(f"{place.name}-{os.getpid()}")
-    place.mkdir(parents=True, exist_ok=True)
-    (place / OWNER).write_text(str(os.getpid()))
-    return place
-
-
-def publish(place, folder):
-    """Put a finished folder in place; if another process was quicker, its result is the same."""
-    (place / OWNER).unlink()
-    try:
-        place.rename(folder)
-    except OSError:
-        if not (folder / "run.json").is_file():
-            raise
-        shutil.rmtree(place)
-
-
-def find_run(folder, hierarchy):
-    """Read a finished run from its folder."""
-    folder = Path(folder)
-    if not (folder / "run.json").is_file():
         raise FileNotFoundError(f"{folder}: no finished run here (run.json is missing).")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if record["labels"] != list(hierarchy.labels):
-        raise ValueError(f"{folder}: this run was trained on other labels: {record['labels']}.")
-    curves = pd.read_csv(folder / "curves.csv", index_col="epoch")
-    return Run(folder, Settings(**record["settings"]), hierarchy, curves, record["seconds"])
-
-
-def fingerprint(data, settings, start=None):
-    """Ten hexadecimal digits that change with the settings, the data or the code of training.
-
-    And with the weights it starts from: ``start`` is the path of their checkpoint, or None.
-    Comments and docstrings are not code.
-    """
-    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    digest.update(data_fingerprint(data).encode())
-    for module in ("labels", "hierarchy", "penalties", "losses", "data", "models", "training"):
-        digest.update(_code(Path(__file__).parent / f"{module}.py"))
-    if start is not None:
-        digest.update(start.read_bytes())
-    return digest.hexdigest()[:10]
-
-
-def data_fingerprint(data):
-    """Ten hexadecimal digits of the table, the hierarchy and the sizes of the image files.
-
-    The sizes tell a cohort that was written anew from an older one at little cost; an image that
-    was changed to another of exactly the same size is not noticed.
-    """
-    digest = hashlib.sha256(repr((data.hierarchy, data.track.name)).encode())
-    table = data.track.table
-    digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     try:
-        sizes = [(data.track.folder / path).stat().st_size for path in table["path"]]
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{error.filename}: no such image. Check that the download is complete."
+        record = json.loads(path.read_text(encoding="utf-8"))
+        Settings(**record["settings"])
+        Hierarchy.from_dict(record["hierarchy"])
+        float(record["seconds"]), dict(record["versions"]), record["code"] + record["data"]
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path}: not the record of a run ({error!r}). Get the file again from where it came, "
+            "or train the run again under another name."
         ) from error
-    digest.update(np.array(sizes).tobytes())
-    return digest.hexdigest()[:10]
 
 
-@functools.cache
-def _code(path):
-    """A module without its comments and docstrings, as bytes."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [part for part in node.body if not _is_text(part)]
-    return ast.dump(tree).encode()
+def find_run(folder, hierarchy=None):
+    """Read a finished run from its folder.
+
+    Parameters
+    ----------
+    folder : of the run.
+    hierarchy : the hierarchy that it must have been trained with; None for whichever it was.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no finished run.
+    RunError
+        It was trained with another hierarchy, or a file in it is damaged.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    own = Hierarchy.from_dict(record["hierarchy"])
+    if hierarchy is not None and hierarchy != own:
+        what = "labels" if hierarchy.labels != own.labels else "edges or rules"
+        raise RunError(
+            f"{folder}: this run was trained with other {what} than those given. Its hierarchy is "
+            "in hierarchy.yaml there; find_run(folder) takes that one."
+        )
+    try:
+        curves = pd.read_csv(folder / "curves.csv", index_col="epoch").astype(float)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / 'curves.csv'}: not readable ({error}).") from error
+    if record["code"] != CODE:
+        warnings.warn(
+            f"{folder.name} was trained by another version of the code (cxrlib "
+            f"{record['versions'].get('cxrlib')}, recipe {record['recipe']}). If the change could "
+            "matter, train it again under another name, or raise cxrlib.training.RECIPE.",
+            stacklevel=2,
+        )
+    return Run(folder, Settings(**record["settings"]), own, curves, float(record["seconds"]))
 
 
-def _is_text(node):
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+def versions():
+    """What a run was made with."""
+    from importlib import metadata
+
+    def of(name):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    return {
+        "cxrlib": of("cxrlib"),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "torch": torch.__version__,
+        "pytorch_lightning": pl.__version__,
+    }

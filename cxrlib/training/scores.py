@@ -3,21 +3,18 @@
 import pandas as pd
 import torch
 
-from cxrlib.data import (
-    ChestDataset,
-)
+from cxrlib.data.batches import ChestDataset
 from cxrlib.labels import OBSERVATIONS
-from cxrlib.training.settings import _fit_in_memory
 
 
 @torch.inference_mode()
 def predict(model, dataset, labels, readout=torch.sigmoid, batch_size=128):
-    """Score every image of a dataset.
+    """Score every image of a dataset, on the device that the model is on.
 
     Parameters
     ----------
     model : from images [B, 1, H, W] to logits [B, L].
-    dataset : ChestDataset (not shuffled).
+    dataset : ChestDataset.
     labels : the names of the L columns.
     readout : from logits to probabilities; a run of "max-constraint" or "conditional" has its own
         (``run.readout``).
@@ -27,13 +24,12 @@ def predict(model, dataset, labels, readout=torch.sigmoid, batch_size=128):
     DataFrame [N, L] of probabilities, in the dataset's order.
     """
     model.eval()
-    device = next(model.parameters()).device
-    loader = torch.utils.data.DataLoader(dataset, batch_size=batch_size)
-    batches = [
-        readout(model(images.to(device).contiguous(memory_format=torch.channels_last))).cpu()
-        for images, _ in loader
-    ]
-    return pd.DataFrame(torch.cat(batches).numpy(), columns=list(labels))
+    device, scores = next(model.parameters()).device, []
+    for items in torch.arange(len(dataset)).split(batch_size):
+        grey, _, _ = dataset.fetch(items)
+        images = dataset.prepare(grey.to(device))
+        scores.append(readout(model(images.contiguous(memory_format=torch.channels_last))).cpu())
+    return pd.DataFrame(torch.cat(scores).numpy(), columns=list(labels))
 
 
 def score(run, track):
@@ -43,17 +39,17 @@ def score(run, track):
     -------
     DataFrame [N, L] of probabilities, with the index of ``track.table``.
     """
-    targets = run.hierarchy.derive(track.table[list(OBSERVATIONS)])
     dataset = ChestDataset(
         track.table,
         track.folder,
-        targets,
+        run.hierarchy.derive(track.table[list(OBSERVATIONS)]),
         run.settings.size,
-        in_memory=_fit_in_memory(track, run.settings),
-        equalize=run.settings.equalize,
+        run.settings.equalize,
+        track.opened.get("white"),
     )
-    scores = predict(run.model(), dataset, run.hierarchy.labels, run.readout)
-    return scores.set_index(track.table.index)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, readout = run.model().to(device), run.readout.to(device)
+    return predict(model, dataset, run.hierarchy.labels, readout).set_index(track.table.index)
 
 
 def predictions_table(model, data, readout=torch.sigmoid):
@@ -71,7 +67,7 @@ def predictions_table(model, data, readout=torch.sigmoid):
         if rows.empty:
             continue
         truth = data.targets(split).reset_index(drop=True)
-        scores = predict(model, data.dataset(split, plain=True), truth.columns, readout)
+        scores = predict(model, data.dataset(split), truth.columns, readout)
         about = rows[["path", "patient", "split"]].reset_index(drop=True)
         about = about.rename(columns={"path": "Path"})
         parts.append(about.join(truth.add_suffix("_GT")).join(scores.add_suffix("_Pred")))

@@ -1,33 +1,16 @@
-"""Everything about a training that is not data."""
+"""Everything about a training that is not data, and what Lightning's trainer may be asked."""
 
-import functools
+import inspect
 from dataclasses import dataclass
+from numbers import Real
+
+import pytorch_lightning as pl
 
 from cxrlib import models
-from cxrlib.data import (
-    published_transforms,
-    to_float,
-    train_transforms,
-)
-
-METHODS = (
-    "flat",
-    "smooth",
-    "hbce-step",
-    "hbce-hinge",
-    "hbce-product",
-    "max-constraint",
-    "conditional",
-)
+from cxrlib.data.augment import AUGMENTATIONS
+from cxrlib.training.methods import METHODS, PENALTIES
 
 RECIPES = ("workshop", "paper")
-
-AUGMENTATIONS = {
-    "none": to_float,
-    "chest": train_transforms,
-    "strong": functools.partial(train_transforms, 10.0, 0.1, 0.25, 0.3, 0.3, erase=0.5),
-    "published": published_transforms,
-}
 
 
 @dataclass(frozen=True)
@@ -43,15 +26,16 @@ class Settings:
     weight : of their penalty term.
     smoothing : of "smooth": how far its targets move towards one half, see ``losses.BCELoss``.
     preset, size : the model, and the side of its images in pixels.
+    weights : "random", as the paper's, or "imagenet" (densenet121 only), with its normalisation.
+    compile : whether ``torch.compile`` makes the model faster first; it pays on a graphics card.
     equalize : whether every image's histogram is made even first (the paper's are not).
     recipe : "workshop", AdamW on a one-cycle schedule over ``epochs``; or "paper", Adam at a rate
         that is multiplied by 0.9 when the validation loss stands still for more than an epoch;
         after 10 such epochs training stops.
-    augment : "none"; "chest" for ``data.train_transforms()``; "strong", more of it, for models that
-        must do on other hospitals' images; or "published", the paper's, flips included, of the
-        validation images too.
+    augment : one of ``data.AUGMENTATIONS``: "none", "chest", "strong", or "published", the paper's,
+        flips included, of the validation images too.
     epochs : how many there are at most.
-    batch_size, lr : images a step, and the (highest) learning rate.
+    batch_size, lr : images a step (of each process), and the (highest) learning rate.
     dropout : in the head.
     seed : of initialisation, order, augmentation and dropout.
 
@@ -67,6 +51,8 @@ class Settings:
     smoothing: float = 0.1
     preset: str = "tiny"
     size: int = 96
+    weights: str = "random"
+    compile: bool = False
     equalize: bool = True
     recipe: str = "workshop"
     augment: str = "chest"
@@ -79,30 +65,111 @@ class Settings:
     def __post_init__(self):
         for name, choices in {
             "method": METHODS,
-            "penalties": ("fixed", "data-driven"),
+            "penalties": PENALTIES,
             "preset": models.PRESETS,
+            "weights": ("random", "imagenet"),
+            "compile": (False, True),
+            "equalize": (False, True),
             "recipe": RECIPES,
             "augment": AUGMENTATIONS,
         }.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}: choose one of {', '.join(choices)}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, str | bool) or value not in choices:
+                raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(str, choices))}.")
         for name, kind, low, high in (
             ("size", int, 1, 10_000),
             ("epochs", int, 1, 100_000),
             ("batch_size", int, 1, 100_000),
             ("seed", int, 0, 2**32 - 1),
-            ("lr", int | float, 1e-15, 10),
-            ("weight", int | float, 0, 1e6),
-            ("smoothing", int | float, 0, 0.99),
-            ("dropout", int | float, 0, 0.99),
+            ("lr", float, 1e-15, 10),
+            ("weight", float, 0, 1e6),
+            ("smoothing", float, 0, 0.99),
+            ("dropout", float, 0, 0.99),
         ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-                number = "a whole number" if kind is int else "a number"
-                raise ValueError(f"{name}={value!r}: expected {number} from {low} to {high}.")
+            object.__setattr__(self, name, _number(name, getattr(self, name), kind, low, high))
+        if self.weights == "imagenet" and self.preset == "tiny":
+            raise ValueError("weights='imagenet': only preset='densenet121' has ImageNet weights.")
 
 
-def _fit_in_memory(track, settings):
-    return settings.size**2 * len(track.table) < 2e9
+def _number(name, value, kind, low, high):
+    """The value as a plain int or float; NumPy's numbers are welcome, as those of a sweep are."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if not real or not low <= value <= high or kind(value) != value:
+        number = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{name}={value!r}: expected {number} from {low} to {high}.")
+    return kind(value)
+
+
+# --- Lightning's trainer --------------------------------------------------------------------------
+
+DEFAULTS = {
+    "accelerator": "auto",
+    "devices": 1,  # a notebook and a test must not start other processes unasked
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+
+REFUSED = {
+    "max_epochs": "say it in the settings: settings.epochs, or Settings(epochs=...)",
+    "callbacks": "a run's folder could not say what they do; build a Trainer around Classifier",
+    "plugins": "checkpoints are written by one of the course's own",
+    "enable_checkpointing": "a run is its checkpoints",
+    "default_root_dir": "runs say where they go",
+    "max_time": "the result would depend on how fast a machine is; say settings.epochs",
+    "use_distributed_sampler": "the loaders deal out the images themselves",
+    "reload_dataloaders_every_n_epochs": "the loaders stay as they are",
+    "overfit_batches": "use limit_train_batches, or data.fraction",
+    "limit_test_batches": "all test images are scored when training is over",
+    "limit_predict_batches": "all test images are scored when training is over",
+    "barebones": "it measures speed and keeps nothing",
+    "model_registry": "runs are kept as folders",
+}
+"""Arguments of ``Trainer`` that a run cannot follow, and what to do instead."""
+
+NEUTRAL = (
+    "accelerator", "logger", "enable_progress_bar", "enable_model_summary", "log_every_n_steps",
+    "profiler", "detect_anomaly", "enable_autolog_hparams", "inference_mode",
+)  # fmt: skip
+"""Arguments that do not decide the result."""
+
+SAME = (("precision", "32-true"), ("precision", "32"), ("precision", 32))
+"""Other words for a default."""
+
+
+def trainer_options(given, settings):
+    """The arguments for Lightning's ``Trainer``: those given that differ from its defaults.
+
+    Raises
+    ------
+    ValueError
+        One that does not exist, that a run cannot follow, or that leaves nothing to choose by.
+    """
+    known = inspect.signature(pl.Trainer).parameters
+    unknown = [name for name in given or {} if name not in known]
+    if unknown:
+        raise ValueError(f"trainer.{unknown[0]}: no argument of Lightning's Trainer.")
+    options = {}
+    for name, value in (given or {}).items():
+        if value == DEFAULTS.get(name, known[name].default) or (name, value) in SAME:
+            continue
+        if name in REFUSED:
+            raise ValueError(f"trainer.{name}={value!r} is not for a run: {REFUSED[name]}.")
+        if name not in NEUTRAL and not isinstance(value, str | int | float | bool | list | None):
+            raise ValueError(f"trainer.{name}: expected a word or a number, which a file can hold.")
+        options[name] = value
+    if options.get("limit_val_batches") == 0:
+        raise ValueError("trainer.limit_val_batches=0: the best epoch is chosen by validation.")
+    every = options.get("check_val_every_n_epoch", 1)
+    if every is None or every > settings.epochs:
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch={every}: expected at most settings.epochs, "
+            f"{settings.epochs}, since the best epoch is chosen by validation."
+        )
+    return options
+
+
+def decisive(options):
+    """Those of the trainer's options that decide the result."""
+    return {name: value for name, value in sorted(options.items()) if name not in NEUTRAL}

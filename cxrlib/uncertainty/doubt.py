@@ -7,7 +7,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cxrlib.data import train_transforms
+from cxrlib.data import AUGMENTATIONS, draw
+from cxrlib.evaluation import checks
 from cxrlib.explanations import check_images
 
 
@@ -38,8 +39,8 @@ def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
     Parameters
     ----------
     model : ChestNet, in any mode; it is left in the mode it was in.
-    images : float [B, 1, H, W], 0 … 1.
-    passes : how many, at least 1. The paper makes 10.
+    images : float32 [B, 1, H, W], 0 … 1.
+    passes : how many, 1 … 10,000. The paper makes 10.
     readout : from logits to probabilities, see ``training.make_readout``.
 
     Returns
@@ -60,7 +61,7 @@ def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
 
 def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
     """The probabilities of every pass: float [passes, B, L]. See ``mc_dropout``."""
-    _check_passes(passes)
+    checks.number("passes", passes, 1, 10_000)
     check_images(images)
     parts = list(model.head.children())
     first = next((i for i, part in enumerate(parts) if isinstance(part, nn.Dropout)), None)
@@ -85,26 +86,22 @@ def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
 
 
 @torch.inference_mode()
-def augmented_passes(model, images, passes=10, transform=None, seed=0, readout=torch.sigmoid):
+def augmented_passes(model, images, passes=10, augment=None, seed=0, readout=torch.sigmoid):
     """Test-time augmentation: the probabilities of slightly changed copies, [passes, B, L].
-
-    Within a pass, all images are changed alike.
 
     Parameters
     ----------
     model : ChestNet; it is put into evaluation mode.
     images, passes, readout : as in ``mc_dropout``.
-    transform : from uint8 [B, 1, H, W] to float of the same shape; by default the training
-        augmentation.
-    seed : of the changes.
+    augment : ``data.Augmentation``; by default the training's, "chest".
+    seed : of the changes, at least 0.
     """
-    _check_passes(passes)
+    checks.number("seed", seed, 0)
+    checks.number("passes", passes, 1, 10_000)
     check_images(images)
-    transform, model = transform or train_transforms(), model.eval()
-    grey = (images * 255).round().to(torch.uint8)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return torch.stack([readout(model(transform(grey))) for _ in range(passes)])
+    augment, model = augment or AUGMENTATIONS["chest"], model.eval()
+    draws = [draw(seed, number, range(len(images))) for number in range(passes)]
+    return torch.stack([readout(model(augment(images, chance))) for chance in draws])
 
 
 @torch.inference_mode()
@@ -129,20 +126,17 @@ def decompose(scores):
     -------
     Uncertainty
     """
-    mean = scores.mean(dim=0)
-    total, inner = entropy(mean), entropy(scores).mean(dim=0)
+    inner, mean = entropy(scores).mean(dim=0), scores.mean(dim=0)
+    total = entropy(mean)
     std = scores.std(dim=0, unbiased=False)
     return Uncertainty(mean, std, total, inner, (total - inner).clamp(min=0))
 
 
 def entropy(p):
-    """Entropy of "present or not" in nats, for probabilities of any shape."""
+    """Entropy of "present or not" in nats, for float probabilities, 0 … 1, of any shape."""
+    if not (torch.is_tensor(p) and p.is_floating_point() and ((p >= 0) & (p <= 1)).all()):
+        raise ValueError("entropy: expected a float tensor of probabilities, 0 to 1.")
     return torch.special.entr(p) + torch.special.entr(1 - p)
-
-
-def _check_passes(passes):
-    if isinstance(passes, bool) or not isinstance(passes, int) or passes < 1:
-        raise ValueError(f"passes={passes!r}: expected a whole number, at least 1.")
 
 
 def risk_coverage(wrong, doubt):
@@ -151,7 +145,7 @@ def risk_coverage(wrong, doubt):
     Parameters
     ----------
     wrong : bool [N], whether the answer is wrong (or any loss, 0 … 1).
-    doubt : float [N], how uncertain it is.
+    doubt : float [N], how uncertain it is; where both are Series, with the same index.
 
     Returns
     -------
@@ -164,11 +158,12 @@ def risk_coverage(wrong, doubt):
     ----------
     Geifman & El-Yaniv 2017.
     """
+    checks.same_rows(wrong, doubt, "doubt (beside wrong)")
     wrong, doubt = np.asarray(wrong, dtype=float), np.asarray(doubt, dtype=float)
     if wrong.shape != doubt.shape or wrong.ndim != 1 or not len(wrong):
         raise ValueError(f"wrong {wrong.shape} and doubt {doubt.shape}: expected the same [N].")
-    if np.isnan(wrong).any() or np.isnan(doubt).any():
-        raise ValueError("wrong or doubt holds NaN: leave out answers whose truth is unknown.")
+    if np.isnan(doubt).any() or not ((wrong >= 0) & (wrong <= 1)).all():
+        raise ValueError("wrong outside 0 to 1, or NaN: leave out answers of unknown truth.")
     table = pd.DataFrame({"wrong": wrong, "doubt": doubt}).sort_values("doubt")
     expected = table.groupby("doubt")["wrong"].transform("mean").to_numpy()
     count = np.arange(1, len(wrong) + 1)
@@ -180,16 +175,19 @@ def odd_images(images, seed=0):
 
     Parameters
     ----------
-    images : float [N, 1, H, W], 0 … 1, frontal radiographs, some of which are spoilt.
+    images : float32 [N, 1, H, H], 0 … 1, frontal radiographs, some of which are spoilt.
+    seed : of what is drawn, at least 0.
 
     Returns
     -------
-    dict : kind → float [N, 1, H, W]: "inverted" (black for white), "upside down", "on its side",
+    dict : kind → float [N, 1, H, H]: "inverted" (black for white), "upside down", "on its side",
     "blank", "noise", and "photograph", a landscape drawn by code.
     """
     check_images(images)
-    rng = np.random.default_rng(seed)
-    size = images.shape[-1]
+    checks.number("seed", seed, 0)
+    size, rng = images.shape[-1], np.random.default_rng(seed)
+    if images.shape[-2] != size:
+        raise ValueError(f"images of shape {tuple(images.shape)}: expected square ones.")
     levels = torch.from_numpy(rng.random((len(images), 1, 1, 1), dtype=np.float32))
     landscapes = np.stack([_landscape(rng, size) for _ in images])[:, None]
     return {

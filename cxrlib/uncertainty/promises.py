@@ -1,19 +1,28 @@
 """What may be said, and how often it may be wrong: conformal sets, controlled risk, backing off."""
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 
+from cxrlib.evaluation import checks
+from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.labels import OBSERVATIONS
 
 ANYONE = "all"
+SETS = np.array(["neither", "absent", "present", "unsure"])
 
 
 def conformal_quantile(strangeness, alpha):
     """The ⌈(n + 1)(1 − α)⌉-th smallest of n values; infinite where n is too small for α.
 
-    A new value, exchangeable with these, is at most that with a probability of at least 1 − α.
+    A new value, exchangeable with these, is at most that with a probability of at least 1 − α,
+    0 < α < 1. The values are [n], without NaN.
     """
+    checks.share("alpha", alpha)
     values = np.sort(np.asarray(strangeness, dtype=float))
+    if values.ndim != 1 or np.isnan(values).any():
+        raise EvaluationError(f"strangeness {values.shape}: expected [n] without NaN.")
     rank = int(np.ceil((len(values) + 1) * (1 - alpha) - 1e-9))
     return float(values[rank - 1]) if rank <= len(values) else np.inf
 
@@ -26,11 +35,11 @@ def fit_conformal(scores, truth, alpha=0.1, by_class=True, groups=None):
 
     Parameters
     ----------
-    scores, truth : DataFrames [N, L] of probabilities, and of 0, 1 or NaN.
+    scores, truth : DataFrames [N, L] of probabilities, and of 0, 1 or NaN, with the same index.
     alpha : how often the sets may miss the truth, 0 < α < 1.
     by_class : one limit for the images with a label and one for those without, so that the promise
         holds for both; otherwise one for all, which a rare label can keep by always missing it.
-    groups : Series or array [N]; the promise then holds within each group.
+    groups : Series [N] with that index, or array; the promise then holds within each group.
 
     Returns
     -------
@@ -41,11 +50,9 @@ def fit_conformal(scores, truth, alpha=0.1, by_class=True, groups=None):
     ----------
     Vovk, Gammerman & Shafer 2005 (Mondrian conformal prediction).
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha={alpha!r}: expected a number between 0 and 1.")
-    _check_scores(scores)
-    scores, truth = _same_table(scores, truth)
-    groups = _groups(groups, len(scores))
+    checks.share("alpha", alpha)
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
+    groups = _groups(groups, scores)
     rows = {}
     for group in pd.unique(groups):
         of_group = groups == group
@@ -57,9 +64,7 @@ def fit_conformal(scores, truth, alpha=0.1, by_class=True, groups=None):
             rows[group, label] = {
                 verdict: conformal_quantile(values, alpha) for verdict, values in strange.items()
             }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index = pd.MultiIndex.from_tuples(table.index, names=["group", "label"])
-    return table
+    return pd.DataFrame(rows).T.rename_axis(["group", "label"])
 
 
 def conformal_sets(scores, limits, groups=None):
@@ -68,59 +73,44 @@ def conformal_sets(scores, limits, groups=None):
     Parameters
     ----------
     scores : DataFrame [N, L] of probabilities.
-    limits : of ``fit_conformal``.
-    groups : [N], where the limits are by group.
+    limits : of ``fit_conformal``, for all these labels and groups.
+    groups : Series [N] with the index of scores, or array, where the limits are by group.
 
     Returns
     -------
     DataFrame [N, L] of "present", "absent", "unsure" (both are possible) or "neither".
     """
-    _check_scores(scores)
-    groups = _groups(groups, len(scores))
-    unknown = set(groups) - set(limits.index.get_level_values("group"))
-    if unknown:
-        raise ValueError(f"group {sorted(map(str, unknown))[0]!r}: no limits were fitted for it.")
+    scores = checks.probabilities(scores)
+    groups = _groups(groups, scores)
+    for group in pd.unique(groups):
+        lost = [label for label in scores if (group, label) not in limits.index]
+        if lost:
+            raise EvaluationError(f"group {group!r}: no limits were fitted for it and {lost[0]!r}.")
     out = {}
     for label in scores.columns:
         own = limits.xs(label, level="label").loc[groups]
         p = scores[label].to_numpy()
         present, absent = 1 - p <= own["present"].to_numpy(), p <= own["absent"].to_numpy()
-        names = np.array(["neither", "absent", "present", "unsure"])
-        out[label] = names[absent + 2 * present]
+        out[label] = SETS[absent + 2 * present]
     return pd.DataFrame(out, index=scores.index)
 
 
 def is_covered(sets, truth):
-    """Whether each set holds the truth: DataFrame of 1, 0, and NaN where the truth is unknown."""
-    sets, truth = _same_table(sets, truth)
+    """Whether each set holds the truth: DataFrame of 1, 0, and NaN where the truth is unknown.
+
+    Both are DataFrames [N, L] with the same index: of ``conformal_sets``, and of 0, 1 or NaN.
+    """
+    truth = checks.truths(truth)
+    checks.same_table(truth, sets, "sets")
+    if not sets.isin(SETS).all(axis=None):
+        raise EvaluationError(f"sets: expected {', '.join(SETS)} in every place.")
     held = sets.eq("unsure") | sets.eq("present") & truth.eq(1) | sets.eq("absent") & truth.eq(0)
     return held.astype(float).where(truth.notna())
 
 
-def _check_scores(scores):
-    bad = ~scores.apply(lambda column: column.between(0, 1)).to_numpy()
-    if bad.any():
-        row, place = np.argwhere(bad)[0]
-        raise ValueError(
-            f"{scores.columns[place]}, row {row}: a score of {scores.iloc[row, place]}; expected a "
-            "probability from 0 to 1."
-        )
-
-
-def _same_table(scores, truth):
-    if list(scores.columns) != list(truth.columns) or len(scores) != len(truth):
-        raise ValueError(
-            f"tables {scores.shape} and {truth.shape} do not fit: expected the same images in rows "
-            "and the same labels in columns."
-        )
-    return scores.reset_index(drop=True), truth.reset_index(drop=True)
-
-
-def _groups(groups, count):
-    groups = np.full(count, ANYONE, dtype=object) if groups is None else np.asarray(groups)
-    if len(groups) != count:
-        raise ValueError(f"{len(groups)} groups for {count} images.")
-    return groups
+def _groups(groups, table):
+    groups = [ANYONE] * len(table) if groups is None else groups
+    return checks.by_row(groups, table, "groups").to_numpy(dtype=object)
 
 
 def doubt_groups(scores, hierarchy, factor):
@@ -139,9 +129,8 @@ def doubt_groups(scores, hierarchy, factor):
     -------
     DataFrame [N, L], coherent.
     """
-    if not factor >= 1:
-        raise ValueError(f"factor={factor!r}: expected a number of at least 1, or infinity.")
-    _check_scores(scores)
+    checks.number("factor", factor, 1, kind=Real)
+    scores = checks.probabilities(scores)
     groups = [label for label in scores if label not in OBSERVATIONS and hierarchy.children(label)]
     doubted = scores.copy()
     if np.isinf(factor):
@@ -160,7 +149,7 @@ def statements(scores, hierarchy, threshold):
     Parameters
     ----------
     scores : DataFrame [N, L], coherent, of ``doubt_groups``.
-    threshold : 0 … 1, or infinite to say nothing.
+    threshold : a number, 0 … 1, or infinite to say nothing.
 
     Returns
     -------
@@ -171,6 +160,8 @@ def statements(scores, hierarchy, threshold):
     ValueError
         Scores that are not coherent: a child would be said while its group is denied.
     """
+    scores = checks.probabilities(scores)
+    checks.number("threshold", threshold, -np.inf, kind=Real)
     if hierarchy.incoherent(scores).any():
         raise ValueError(
             "the scores are not coherent: a child would be said while its group is denied. Use "
@@ -197,9 +188,12 @@ def highest_wrong(scores, truth, hierarchy):
     Parameters
     ----------
     scores : DataFrame [N, L], coherent.
-    truth : DataFrame [N, L] of 0, 1, NaN; it is closed first (an ancestor of what is true is true).
+    truth : DataFrame [N, L] of 0, 1, NaN with the same index; it is closed first (an ancestor of
+        what is true is true).
     """
-    scores, truth = _same_table(scores, hierarchy.close(truth))
+    truth, scores = checks.tables(
+        hierarchy.close(checks.truths(truth)), scores, checks.probabilities
+    )
     labels = _sayable(scores, hierarchy)
     wrong = scores[labels].where(truth[labels] == 0)
     return wrong.max(axis=1).fillna(-np.inf).to_numpy()
@@ -214,8 +208,8 @@ def control_risk(highest, patients, alpha):
 
     Parameters
     ----------
-    highest : [N], of ``highest_wrong`` on images the model was not trained on.
-    patients : [N], whose image it is.
+    highest : [N], of ``highest_wrong`` on images the model was not trained on; no NaN.
+    patients : [N], whose image it is; where both are Series, with the same index.
     alpha : the risk that is accepted, 0 < α < 1.
 
     Returns
@@ -226,11 +220,11 @@ def control_risk(highest, patients, alpha):
     ----------
     Angelopoulos et al. 2022, eq. 4.
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha={alpha!r}: expected a number between 0 and 1.")
-    highest, patients = np.asarray(highest, dtype=float), pd.Series(np.asarray(patients))
-    if highest.shape != patients.shape or not len(highest):
-        raise ValueError(f"highest {highest.shape} and patients {patients.shape}: expected [N].")
+    checks.share("alpha", alpha)
+    patients = checks.by_row(patients, highest, "patients")
+    highest = np.asarray(highest, dtype=float)
+    if highest.shape != patients.shape or not len(highest) or np.isnan(highest).any():
+        raise EvaluationError(f"highest {highest.shape}: expected [N] without NaN, at least 1.")
     weight = 1 / patients.map(patients.value_counts()).to_numpy()  # of an image in its patient
     count = patients.nunique()
     order = np.argsort(-highest)
@@ -250,8 +244,8 @@ def specificity(said, truth, hierarchy, prevalence):
 
     Parameters
     ----------
-    said : of ``statements``.
-    truth : DataFrame [N, L] of 0, 1, NaN.
+    said : DataFrame [N, L] of ``statements``.
+    truth : DataFrame [N, L] of 0, 1, NaN, with the same index.
     prevalence : Series by label, 0 … 1, of the training images.
 
     Returns
@@ -261,8 +255,11 @@ def specificity(said, truth, hierarchy, prevalence):
     and ``information``, −log prevalence of what was told over that of the observation: 1, it is
     named; 0, nothing.
     """
-    said, truth = _same_table(said, truth)
-    bits = -np.log(prevalence.clip(1e-6, 1))
+    truth = checks.truths(truth)
+    said = checks.probabilities(said, "said") > 0
+    checks.same_table(truth, said, "said")
+    prevalence = checks.by_label(prevalence, truth.columns, "prevalence", 0, 1)
+    bits = -np.log(prevalence.clip(1e-6, 1 - 1e-6))
     rows = []
     for label in (name for name in OBSERVATIONS if name in truth):
         above = sorted(hierarchy.ancestors(label), key=bits.get, reverse=True)
@@ -275,9 +272,6 @@ def specificity(said, truth, hierarchy, prevalence):
         for name in (*reversed(above), label):
             told[implied[name]] = name
         share = pd.Series(told).map({name: bits[name] / bits[label] for name in implied})
-        rows.append(
-            pd.DataFrame(
-                {"image": shown, "observation": label, "told": told, "information": share.fillna(0)}
-            )
-        )
+        columns = {"image": shown, "observation": label, "told": told}
+        rows.append(pd.DataFrame(columns | {"information": share.fillna(0)}))
     return pd.concat(rows, ignore_index=True)

@@ -523,7 +523,7 @@ def coverage(by_class):
     for half in halves:
         limits = uncertainty.fit_conformal(scores_seen[half], truth_seen[half], ALPHA, by_class)
         sets = uncertainty.conformal_sets(scores_seen[~half], limits)
-        rest = truth_seen[~half].reset_index(drop=True)
+        rest = truth_seen[~half]
         held = uncertainty.is_covered(sets, rest)
         unsure = sets.eq("unsure").mean()
         found.append(

@@ -1,0 +1,45 @@
+import builtins
+
+import numpy as np
+import pytest
+from conftest import PAPER, QUICK
+
+from cxrlib import training
+from cxrlib.training import Settings, train
+
+
+def test_the_papers_recipe_stops_early(track, tmp_path, monkeypatch):
+    # A learning rate of almost 0 keeps the validation loss where it is.
+    monkeypatch.setattr(training.EpochProgress, "on_train_epoch_end", lambda *a: None)
+    settings = Settings(size=32, epochs=40, batch_size=16, recipe="paper", lr=1e-12)
+    run = train(track, PAPER, settings, runs=tmp_path)
+    assert 10 <= len(run.curves) < 40
+
+
+def test_val_auroc_is_the_mean_over_labels_with_both_classes(track, tmp_path):
+    from sklearn.metrics import roc_auc_score
+
+    unknown = track.table.copy()
+    unknown.loc[unknown["split"] == "valid", "Fracture"] = np.nan
+    unknown.loc[unknown["split"] == "valid", "Edema"] = 1.0
+    other = type(track)(track.name, track.folder, unknown, track.boxes)
+    run = train(other, PAPER, Settings(size=32, epochs=1, batch_size=8), runs=tmp_path)
+    data = training.make_data(other, PAPER, run.settings)
+    truth = data.targets("valid")
+    scores = training.predict(run.model("last"), data.dataset("valid"), PAPER.labels)
+    aurocs = []
+    for label in PAPER.labels:
+        known = truth[label].notna().to_numpy()
+        if truth.loc[known, label].nunique() == 2:
+            aurocs.append(roc_auc_score(truth.loc[known, label], scores.loc[known, label]))
+    assert 2 < len(aurocs) < 21
+    assert run.curves.loc[1, "val_auroc"] == pytest.approx(np.mean(aurocs), abs=1e-5)
+
+
+def test_a_log_gets_a_line_per_epoch(track, tmp_path, capsys, monkeypatch):
+    monkeypatch.delattr(builtins, "__IPYTHON__", raising=False)
+    train(track, PAPER, QUICK, name="logged", runs=tmp_path)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("logged")]
+    assert len(lines) == 2
+    assert "epoch 2/2" in lines[1]
+    assert "val_auroc" in lines[1]
