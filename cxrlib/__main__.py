@@ -3,6 +3,7 @@
 python -m cxrlib check FOLDER                          what a data folder holds and lacks
 python -m cxrlib fit --config configs/workshop.yaml    train; --help lists every field
 python -m cxrlib evaluate predictions.csv              AUROC and more of a table of predictions
+python -m cxrlib card RUN                              a model card of a finished run
 """
 
 import sys
@@ -26,7 +27,7 @@ def main(arguments):
     if name == "fit":
         from cxrlib import configs
 
-        return configs.main([name, *rest])
+        return configs.main(rest)
     print(__doc__)
     return 0 if name in ("-h", "--help") else f"unknown command {name!r}: see above."
 

@@ -6,15 +6,15 @@ The headings follow Mitchell et al. 2019, "Model cards for model reporting".
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import yaml
 
 from cxrlib.evaluation import at_threshold, calibration, read_predictions
-from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.hierarchy import Hierarchy
 from cxrlib.labels import OBSERVATIONS
+from cxrlib.training import read_record
 
 
 def model_card(folder, resamples=1000):
@@ -33,14 +33,12 @@ def model_card(folder, resamples=1000):
     ------
     FileNotFoundError
         The folder holds no finished run.
-    EvaluationError
-        Its predictions cannot be read, or have no test images.
+    RunError, EvaluationError
+        Its record or its predictions cannot be read, or have no test images.
     """
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise FileNotFoundError(f"{folder}: no finished run here (run.json is missing).")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    settings = record["settings"]
+    record = read_record(folder)
+    settings, hierarchy = record["settings"], Hierarchy.from_dict(record["hierarchy"])
     test = read_predictions(folder / "predictions.csv").split("test")
     result = test.evaluate(resamples=resamples)
     figures = result.per_label[["positives", "auroc"]].join(result.intervals)
@@ -51,21 +49,21 @@ def model_card(folder, resamples=1000):
         f"# Model card: {folder.name}",
         "## What it is",
         f"A {settings['preset']} model for {settings['size']} × {settings['size']} pixel chest "
-        f"radiographs with {len(record['labels'])} outputs, trained by the method "
+        f"radiographs with {len(hierarchy.labels)} outputs, trained by the method "
         f"`{settings['method']}`. Its settings:",
         f"```yaml\n{yaml.safe_dump(settings, sort_keys=False).strip()}\n```",
         "## What it was made from",
-        f"{record['data']} (fingerprint {record['data_fingerprint']}). Weights at the start: "
-        f"{record['start'] or 'random'}. Made with "
+        f"{record['track']} (fingerprint {record['data']}). Weights at the start: "
+        f"{record['started_from'] or settings['weights']}. Made with "
         + ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         + f" in {record['seconds'] / 60:.0f} minutes of training.",
         "## How good it is",
         f"On {len(test.truth):,} test images of {test.about['patient'].nunique():,} patients; 95% "
         "intervals by a bootstrap of the patients.",
         _markdown(means),
-        _markdown(figures.loc[[name for name in record["labels"] if name in figures.index]]),
+        _markdown(figures.loc[[name for name in hierarchy.labels if name in figures.index]]),
         "\n".join(f"- {note}" for note in result.notes),
-        _coherence(test, record["labels"]),
+        _coherence(test.scores, hierarchy),
         "## What it is not for",
         "It is teaching material and not a medical device: no decision about a person may rest on "
         "it. It has not been tested on other hospitals' images than those above, nor for fairness "
@@ -78,27 +76,24 @@ def model_card(folder, resamples=1000):
 def _markdown(table):
     """A table of numbers, as Markdown."""
     head = ["", *table.columns]
-    rows = [[name, *(_number(value) for value in row)] for name, row in table.iterrows()]
+    rows = [[name, *(_number(*cell) for cell in row.items())] for name, row in table.iterrows()]
     rule = ["---"] * len(head)
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [head, rule, *rows])
 
 
-def _number(value):
+def _number(name, value):
     if value != value:  # NaN
         return "undefined"
-    return f"{value:.0f}" if value > 1 else f"{value:.3f}"
+    return f"{value:,.0f}" if name == "positives" else f"{value:.3f}"
 
 
-def _coherence(test, labels):
-    hierarchy = paper_hierarchy()
-    if list(labels) != list(hierarchy.labels):
-        return ""
-    scores = test.scores[list(labels)]
+def _coherence(scores, hierarchy):
+    scores = scores[list(hierarchy.labels)]
     soft, hard = hierarchy.incoherent(scores), hierarchy.incoherent(scores, threshold=0.5)
     return (
         f"A child scores above its parent on {soft.mean():.1%} of the images; it is above 0.5, and "
         f"a parent below, on {hard.mean():.1%}. Of the labels, "
-        f"{sum(name in OBSERVATIONS for name in labels)} are observations; the rest are derived."
+        f"{sum(name in OBSERVATIONS for name in scores)} are observations; the rest are derived."
     )
 
 

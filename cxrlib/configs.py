@@ -11,6 +11,7 @@ refused, by its name. A finished run's ``config.yaml`` is such a file, and makes
 
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -18,7 +19,7 @@ from jsonargparse import ArgumentParser
 
 from cxrlib import training
 from cxrlib.data import fewer, open_track
-from cxrlib.hierarchy import Hierarchy, paper_hierarchy
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy, read_yaml
 from cxrlib.places import CONFIGS
 from cxrlib.training import RunError, Settings
 
@@ -115,17 +116,22 @@ def _read(arguments, source, **options):
     A hierarchy and a checkpoint to start from that lie beside the config file are found there.
     """
     parser = make_parser(exit_on_error=False, **options)
+    files = [b for a, b in pairwise(arguments) if a == "--config"]
     try:
+        for file in files:
+            read_yaml(Path(file), depth=6)  # refuses what hides in YAML: aliases, a key twice
         with training.quiet_lightning():
             chosen = parser.parse_args(arguments)
             settings = Settings(**chosen.settings.as_dict())
             trainer = parser.instantiate(chosen).trainer.as_dict()
+            training.trainer_options(trainer, settings)
+            training.check_name(chosen.name)
     except Exception as error:  # jsonargparse hands on what the libraries below it raise
         raise ConfigError(f"{source}: {error}") from error
-    folders = [Path(str(file.absolute)).parent for file in chosen.config or []]
 
     def found(path):
-        return next((str(f / path) for f in folders if path and (f / path).is_file()), path)
+        beside = [Path(file).parent / path for file in files] if path else []
+        return next((str(place) for place in beside if place.is_file()), path)
 
     data = chosen.data.as_dict()
     data["hierarchy"], workers = found(data["hierarchy"]), data.pop("workers")

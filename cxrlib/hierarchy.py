@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import count
+from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
 
@@ -228,11 +229,11 @@ class Hierarchy:
         ----------
         targets : DataFrame [N, L] of 0, 1, NaN.
         """
-        closed = self._columns(targets, self.labels)
-        present = np.array((closed == 1).T, order="C")  # one row for each label
+        values = self.to_numbers(targets, lambda x: (x >= 0) & (x <= 1), "0, 1 or NaN")
+        present = np.array((values == 1).T, order="C")  # one row for each label
         for parent, child in self.edges_bottom_up:
             present[parent] |= present[child]
-        return closed.mask(present.T, 1.0)
+        return self.to_table(np.where(present.T, 1.0, values), targets.index)
 
     # --- Coherence ---------------------------------------------------------------------------
 
@@ -255,7 +256,7 @@ class Hierarchy:
         and the parent below it; ``soft``, images with the child above the parent. NaN never counts.
         """
         parent, child = self._edge_scores(scores)
-        hard = (child > threshold) & (parent < threshold)
+        hard = _hard(parent, child, threshold)
         return pd.DataFrame(
             {"hard": hard.sum(axis=0), "soft": (child > parent).sum(axis=0)}, index=self.edge_index
         )
@@ -268,7 +269,7 @@ class Hierarchy:
         parent, child = self._edge_scores(scores)
         broken = child > parent
         if threshold is not None:
-            broken = (child > threshold) & (parent < threshold)
+            broken = _hard(parent, child, threshold)
         return pd.Series(broken.any(axis=1), index=scores.index, name="incoherent")
 
     def make_coherent(self, scores, how="max"):
@@ -336,11 +337,17 @@ class Hierarchy:
     def from_yaml(cls, path):
         """Read a hierarchy from a YAML file with ``labels``, ``children`` and ``none_of``."""
         try:
-            return cls.from_dict(_read_yaml(Path(path)))
+            return cls.from_dict(read_yaml(Path(path)))
         except HierarchyError as error:
             raise HierarchyError(f"{path}: {error}") from error
         except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or no such date
             raise HierarchyError(f"{path}: not valid YAML in UTF-8 ({error}).") from error
+
+
+def _hard(parent, child, threshold):
+    if not isinstance(threshold, Real) or np.isnan(threshold):
+        raise HierarchyError(f"threshold={threshold!r}: expected a number.")
+    return (child > threshold) & (parent < threshold)
 
 
 def project(scores, parents, children, tolerance=1e-10, rounds=20_000):
@@ -477,19 +484,19 @@ def _names(names, what):
     return tuple(map(str, names))
 
 
-def _read_yaml(path):
+def read_yaml(path, depth=3):
     """The content of a small, plain YAML file: no anchors, tags, keys twice or deep nesting."""
     if path.stat().st_size > 1_000_000:
-        raise HierarchyError("over 1 MB, too large for a hierarchy.")
+        raise HierarchyError("over 1 MB, which is too large.")
     text = path.read_text(encoding="utf-8-sig")
-    depth = 0
+    nested = 0
     for event in yaml.parse(text, Loader=_Loader):
         if getattr(event, "anchor", None) or getattr(event, "tag", None):
             raise HierarchyError(f"{event.start_mark}: expected no anchor (&, *) and no tag (!).")
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > 3:
-            raise HierarchyError("lists inside lists: expected a list of labels for each label.")
+        nested += isinstance(event, yaml.CollectionStartEvent)
+        nested -= isinstance(event, yaml.CollectionEndEvent)
+        if nested > depth:
+            raise HierarchyError(f"{event.start_mark}: lists inside lists, deeper than {depth}.")
     return yaml.load(text, Loader=_Loader)
 
 

@@ -34,8 +34,7 @@ POLICIES = ("U-Ones", "U-Zeros", "U-Ignore", "U-Soft")
 """What an uncertain label (−1) becomes: 1, 0, NaN, or a value strictly between 0 and 1."""
 
 CHEXPERT_POLICY = {"Atelectasis": "U-Ones", "Edema": "U-Ones", "default": "U-Zeros"}
-"""The usual recipe for CheXpert: for these two, U-Ones did best of all policies in Irvin et al.
-2019 (table 3). U-Zeros for the rest is the habit of later work, such as Yuan et al. 2021 (ICCV)."""
+"""A common recipe for CheXpert, as in the data loader of LibAUC (Yuan et al. 2021, ICCV)."""
 
 NIH_TO_CHEXPERT = {
     "Atelectasis": "Atelectasis",
@@ -154,6 +153,9 @@ def to_numbers(table, good, expected, error=LabelError):
 
     ``error`` names the first that is neither, by row and label, and what was ``expected``.
     """
+    if not table.columns.is_unique or not len(table.columns):
+        raise error(f"the columns are {', '.join(map(repr, table.columns)) or 'none'}: expected "
+                    "one for each label.")  # fmt: skip
     values = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
     odd = np.argwhere(table.notna().to_numpy() & ~good(values))
     if len(odd):
@@ -234,7 +236,10 @@ def apply_policy(codes, uncertain="U-Zeros", blank=0.0, soft=(0.55, 0.85), seed=
     """
     if not (np.isscalar(blank) and (pd.isna(blank) or blank == 0)):
         raise LabelError(f"blank={blank!r}: a label not mentioned can become 0 or NaN.")
-    low, high = (soft, soft) if np.isscalar(soft) else soft
+    try:
+        low, high = np.broadcast_to(np.asarray(soft, dtype=float), 2)
+    except (TypeError, ValueError):
+        low = high = np.nan
     if not 0 <= low <= high <= 1:
         raise LabelError(f"soft={soft!r}: expected a value or a range (low, high) in 0..1.")
     policies = _policy_of_each(codes.columns, uncertain)

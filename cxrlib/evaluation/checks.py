@@ -62,6 +62,19 @@ def by_row(values, table, name, blank=False):
     return values.set_axis(table.index) if isinstance(table, pd.Series | pd.DataFrame) else values
 
 
+def numbers(values, name, least=1):
+    """``values`` [N], ``least`` or more, none of them NaN, as a float array."""
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise EvaluationError(f"{name}: expected numbers [N] ({error}).") from error
+    if array.ndim != 1 or len(array) < least or np.isnan(array).any():
+        raise EvaluationError(
+            f"{name} {array.shape}: expected [N] without NaN, N at least {least}."
+        )
+    return array
+
+
 def by_label(values, labels, name, low=-np.inf, high=np.inf):
     """A number for all ``labels``, or a Series with one for each, as a float Series [L]."""
     if not isinstance(values, pd.Series):

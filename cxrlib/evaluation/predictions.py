@@ -80,7 +80,8 @@ def read_predictions(path, expected=None):
     elif expected is not None:
         raise EvaluationError(f"{path}: no column 'Path' to compare with the expected images.")
     if "patient" in about:
-        about["patient"] = about["patient"].str.strip()
+        plain = about["patient"].str.strip().str.replace(r"^(\d+)\.0*$", r"\1", regex=True)
+        about["patient"] = plain  # "1", " 1" and "1.0" are one person
         for row in np.flatnonzero(about["patient"] == ""):
             raise EvaluationError(f"{path}, line {line_of(row, path)}: the patient is blank.")
     return Predictions(about, truth, scores)

@@ -13,6 +13,6 @@ from cxrlib.training.module import (
     make_callbacks,
     quiet_lightning,
 )
-from cxrlib.training.runs import RECIPE, Experiment, Run, find_run, read_record
+from cxrlib.training.runs import RECIPE, Experiment, Run, check_name, find_run, read_record
 from cxrlib.training.scores import predict, predictions_table, score
 from cxrlib.training.settings import DEFAULTS, RECIPES, Settings, trainer_options

@@ -45,6 +45,12 @@ def _code():
 CODE = _code()
 
 
+def check_name(name):
+    """Refuse a name that would leave the folder for runs."""
+    if not re.fullmatch(r"\w[\w. -]{0,100}", name):
+        raise ValueError(f"name={name!r}: expected letters, digits, '-', '_' and '.'.")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """All that decides a result, and how to say it again.
@@ -72,8 +78,7 @@ class Experiment:
 
     def folder(self, runs):
         """Where the run is kept: its name, and ten digits that follow from the record."""
-        if not re.fullmatch(r"\w[\w. -]*", self.name):
-            raise ValueError(f"name={self.name!r}: expected letters, digits, '-', '_' and '.'.")
+        check_name(self.name)
         identity = _digits(json.dumps(self.record(), sort_keys=True).encode())
         return Path(runs).absolute() / f"{self.name}-{identity}"
 
@@ -189,7 +194,9 @@ def read_record(folder):
         record = json.loads(path.read_text(encoding="utf-8"))
         Settings(**record["settings"])
         Hierarchy.from_dict(record["hierarchy"])
-        float(record["seconds"]), dict(record["versions"]), record["code"] + record["data"]
+        float(record["seconds"]), dict(record["versions"]), dict(record["trainer"])
+        "".join(record[name] for name in ("name", "code", "data", "track", "device"))
+        int(record["threads"]), record["started_from"]
         return record
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
@@ -224,7 +231,7 @@ def find_run(folder, hierarchy=None):
         )
     try:
         curves = pd.read_csv(folder / "curves.csv", index_col="epoch").astype(float)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{folder / 'curves.csv'}: not readable ({error}).") from error
     if record["code"] != CODE:
         warnings.warn(

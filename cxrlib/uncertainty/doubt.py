@@ -158,11 +158,10 @@ def risk_coverage(wrong, doubt):
     ----------
     Geifman & El-Yaniv 2017.
     """
+    values = checks.numbers(wrong, "wrong"), checks.numbers(doubt, "doubt")
     checks.same_rows(wrong, doubt, "doubt (beside wrong)")
-    wrong, doubt = np.asarray(wrong, dtype=float), np.asarray(doubt, dtype=float)
-    if wrong.shape != doubt.shape or wrong.ndim != 1 or not len(wrong):
-        raise ValueError(f"wrong {wrong.shape} and doubt {doubt.shape}: expected the same [N].")
-    if np.isnan(doubt).any() or not ((wrong >= 0) & (wrong <= 1)).all():
+    wrong, doubt = values
+    if not ((wrong >= 0) & (wrong <= 1)).all():
         raise ValueError("wrong outside 0 to 1, or NaN: leave out answers of unknown truth.")
     table = pd.DataFrame({"wrong": wrong, "doubt": doubt}).sort_values("doubt")
     expected = table.groupby("doubt")["wrong"].transform("mean").to_numpy()

@@ -20,9 +20,7 @@ def conformal_quantile(strangeness, alpha):
     0 < α < 1. The values are [n], without NaN.
     """
     checks.share("alpha", alpha)
-    values = np.sort(np.asarray(strangeness, dtype=float))
-    if values.ndim != 1 or np.isnan(values).any():
-        raise EvaluationError(f"strangeness {values.shape}: expected [n] without NaN.")
+    values = np.sort(checks.numbers(strangeness, "strangeness", least=0))
     rank = int(np.ceil((len(values) + 1) * (1 - alpha) - 1e-9))
     return float(values[rank - 1]) if rank <= len(values) else np.inf
 
@@ -82,6 +80,9 @@ def conformal_sets(scores, limits, groups=None):
     """
     scores = checks.probabilities(scores)
     groups = _groups(groups, scores)
+    columns = dict(getattr(limits, "dtypes", {}))
+    if columns != {"absent": np.float64, "present": np.float64}:
+        raise EvaluationError("limits: expected what fit_conformal returns.")
     for group in pd.unique(groups):
         lost = [label for label in scores if (group, label) not in limits.index]
         if lost:
@@ -101,6 +102,8 @@ def is_covered(sets, truth):
     Both are DataFrames [N, L] with the same index: of ``conformal_sets``, and of 0, 1 or NaN.
     """
     truth = checks.truths(truth)
+    if not isinstance(sets, pd.DataFrame):
+        raise EvaluationError("sets: expected what conformal_sets returns.")
     checks.same_table(truth, sets, "sets")
     if not sets.isin(SETS).all(axis=None):
         raise EvaluationError(f"sets: expected {', '.join(SETS)} in every place.")
@@ -221,10 +224,9 @@ def control_risk(highest, patients, alpha):
     Angelopoulos et al. 2022, eq. 4.
     """
     checks.share("alpha", alpha)
+    checks.numbers(highest, "highest")
     patients = checks.by_row(patients, highest, "patients")
-    highest = np.asarray(highest, dtype=float)
-    if highest.shape != patients.shape or not len(highest) or np.isnan(highest).any():
-        raise EvaluationError(f"highest {highest.shape}: expected [N] without NaN, at least 1.")
+    highest = checks.numbers(highest, "highest")
     weight = 1 / patients.map(patients.value_counts()).to_numpy()  # of an image in its patient
     count = patients.nunique()
     order = np.argsort(-highest)

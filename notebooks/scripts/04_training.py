@@ -50,11 +50,15 @@ track
 # %% [markdown]
 # ## From table to batch
 #
-# **Claim.** A batch is two tensors: images from 0 to 1, and 21 targets in the hierarchy's order.
+# **Claim.** A batch is grey levels as bytes, 21 targets in the hierarchy's order, and which images they
+# are. Only on the device that trains do bytes become numbers from 0 to 1: what has to be moved is a quarter
+# as large. (Each image is decoded once, and kept in `data/cache` for all later trainings.)
 
 # %%
 loaders = data.ChestData(track, hierarchy, size=96, batch_size=32)
-images, targets = next(iter(loaders.train_dataloader()))
+grey, targets, numbers = next(iter(loaders.train_dataloader()))
+images = loaders.prepare(grey, numbers, epoch=0)
+print("grey   ", tuple(grey.shape), grey.dtype)
 print("images ", tuple(images.shape), images.dtype)
 print("targets", tuple(targets.shape), targets.dtype)
 print("the first image shows:", [
@@ -113,9 +117,9 @@ print("more alike after equalisation:", difference(*even) < difference(*shown))
 
 # %%
 example = data.load_image(track.folder / track.split("train")["path"].iloc[3], 192)
-torch.manual_seed(0)
-allowed = data.train_transforms()
-copies = [example, *(allowed(example) for _ in range(4))]
+allowed = data.AUGMENTATIONS["chest"]
+chances = data.draw(seed=0, epoch=0, items=range(4))  # random numbers of four images
+copies = [example, *allowed(example[None].expand(4, -1, -1, -1), chances)]
 copies += [
     v2.functional.horizontal_flip(example),
     v2.functional.vertical_flip(example),
@@ -157,7 +161,8 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
 # %%
 model.train()
 values = []
-for images, targets in batches:
+for grey, targets, numbers in batches:
+    images = small.prepare(grey, numbers, epoch=0)
     optimizer.zero_grad()
     value = loss(model(images), targets)
     value.backward()
@@ -181,8 +186,8 @@ print("loss of the last five batches below that of the first five:", bool(last <
 # **Claim.** Trained from the same seed, *flat* BCE and the published *step* loss end in the same
 # weights, **bit for bit**. None of the others does.
 #
-# Seven short runs on small images. (A run that was made before is found again; its name holds a
-# fingerprint of the settings, the data and the code.)
+# Seven short runs on small images. (A run that was made before is found again: its name ends in ten digits
+# that follow from the settings, the hierarchy, the labels and every grey level.)
 
 # %%
 TRIAL = Settings(size=48, epochs=3, augment="none")
@@ -392,7 +397,7 @@ for name, run in {"step": paper, "hinge": hinge}.items():
 # ## What a run leaves behind
 #
 # **Claim.** One folder holds all that is needed to judge a run, and to make it again: its settings,
-# versions and data, its curves and checkpoints, and its scores of every validation and test image beside
+# hierarchy, data and versions, its curves and checkpoints, and its scores of every validation and test image beside
 # the truth, in the columns that the paper's authors published theirs in.
 
 # %%
@@ -402,10 +407,12 @@ print((paper.folder / "config.yaml").read_text())
 # %% [markdown]
 # What if the power fails in epoch 90 of 100? Call `train()` again: it goes on with the epoch that was not
 # finished, and ends in the same weights, bit for bit, as if nothing had happened. (A test of the package
-# kills a training and compares.) That works because every epoch has its own random numbers:
+# kills trainings at random moments and compares.) That works because every epoch has its own random
+# numbers for dropout, and in every epoch every image has its own for augmentation, whoever loads it:
 
 # %%
 print(inspect.getsource(training.EpochSeed.on_train_epoch_start))
+print(inspect.getsource(data.draw))
 
 # %% [markdown]
 # ## The published settings, and more than one GPU
@@ -435,14 +442,15 @@ sizes
 
 # %% [markdown]
 # The file says it field by field. From a terminal, each field can be changed in place; a field that does
-# not exist is refused by its name.
+# not exist is refused by its name. The last line is for eight GPUs, with the same 16 images a step: each has
+# two, too few for batch normalisation to know a mean, so `sync_batchnorm` lets them share it.
 #
 # ```
 # python -m cxrlib check /data/CheXpert-v1.0-small                      what is there, what is missing?
 # python -m cxrlib fit --config configs/paper.yaml --data.folder /data/CheXpert-v1.0-small
 # python -m cxrlib fit --config configs/paper.yaml --data.folder ... --settings.penalties data-driven
 # python -m cxrlib fit --config configs/paper.yaml --data.folder ... --trainer.devices 8 \
-#                      --trainer.strategy ddp --settings.batch_size 2        eight GPUs, the same 16 a step
+#                      --trainer.strategy ddp --settings.batch_size 2 --trainer.sync_batchnorm true
 # ```
 
 # %%
