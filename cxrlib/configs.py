@@ -126,6 +126,7 @@ def _read(arguments, source, **options):
             trainer = parser.instantiate(chosen).trainer.as_dict()
             training.trainer_options(trainer, settings)
             training.check_name(chosen.name)
+            data = chosen.data.as_dict()
     except Exception as error:  # jsonargparse hands on what the libraries below it raise
         raise ConfigError(f"{source}: {error}") from error
 
@@ -133,7 +134,6 @@ def _read(arguments, source, **options):
         beside = [Path(file).parent / path for file in files] if path else []
         return next((str(place) for place in beside if place.is_file()), path)
 
-    data = chosen.data.as_dict()
     data["hierarchy"], workers = found(data["hierarchy"]), data.pop("workers")
     if workers < 0:
         raise ConfigError(f"{source}: data.workers={workers}: expected 0 or more.")

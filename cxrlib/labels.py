@@ -154,8 +154,7 @@ def to_numbers(table, good, expected, error=LabelError):
     ``error`` names the first that is neither, by row and label, and what was ``expected``.
     """
     if not table.columns.is_unique or not len(table.columns):
-        raise error(f"the columns are {', '.join(map(repr, table.columns)) or 'none'}: expected "
-                    "one for each label.")  # fmt: skip
+        raise error("the table has no column, or one twice: expected one for each label.")
     values = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
     odd = np.argwhere(table.notna().to_numpy() & ~good(values))
     if len(odd):
@@ -237,10 +236,11 @@ def apply_policy(codes, uncertain="U-Zeros", blank=0.0, soft=(0.55, 0.85), seed=
     if not (np.isscalar(blank) and (pd.isna(blank) or blank == 0)):
         raise LabelError(f"blank={blank!r}: a label not mentioned can become 0 or NaN.")
     try:
-        low, high = np.broadcast_to(np.asarray(soft, dtype=float), 2)
+        low, high = (soft, soft) if np.isscalar(soft) else map(float, soft)
+        good = 0 <= low <= high <= 1
     except (TypeError, ValueError):
-        low = high = np.nan
-    if not 0 <= low <= high <= 1:
+        good = False
+    if not good:
         raise LabelError(f"soft={soft!r}: expected a value or a range (low, high) in 0..1.")
     policies = _policy_of_each(codes.columns, uncertain)
     values = to_numbers(

@@ -55,9 +55,19 @@ def test_runs_in_order_writes_pages_and_skips_what_is_up_to_date(place, capsys):
     assert capsys.readouterr().out.count("up to date") == 1
     run(place, environment="/other/data")
     assert capsys.readouterr().out.count("up to date") == 0
-    (place / "package" / "module.py").write_text("x = 2\n")
-    run(place, environment="/other/data")
-    assert capsys.readouterr().out.count("up to date") == 0
+    for changed in (
+        "package/module.py",
+        "configs/a.yaml",
+        "requirements.lock",
+        "data/phantom/a.jpg",
+    ):
+        (place / changed).parent.mkdir(parents=True, exist_ok=True)
+        run(place)
+        capsys.readouterr()
+        (place / changed).write_text("x = 2\n")
+        course._content_of.cache_clear()
+        run(place)
+        assert capsys.readouterr().out.count("up to date") == 0, changed
 
 
 FETCHED = re.compile(

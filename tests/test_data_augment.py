@@ -4,7 +4,7 @@ import torch
 from torchvision.transforms import v2
 
 from cxrlib.data import AUGMENTATIONS, Augmentation, draw, equalize, to_float
-from cxrlib.data.augment import DRAWS
+from cxrlib.data.augment import DRAWS, places_in
 
 
 def half():
@@ -60,6 +60,12 @@ def test_turns_shifts_and_zooms_are_torchvisions():
     inner = slice(16, 48)
     difference = (ours - theirs)[..., inner, inner].abs()
     assert difference.max() < 0.03
+
+
+def test_places_are_those_of_torchs_affine_grid():
+    matrices = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.affine_grid(matrices, (3, 1, 20, 30), align_corners=False)
+    torch.testing.assert_close(places_in(matrices, 20, 30), expected, rtol=0, atol=1e-5)
 
 
 def test_brightness_and_contrast_are_torchvisions():

@@ -37,7 +37,7 @@ def pretraining():
 def test_a_result_says_what_it_was_made_of(name):
     result = read(name)
     assert {"settings", "phantom", "real", "versions", "rows"} <= set(result)
-    assert len(result["phantom"]["generator"]) == 12
+    assert isinstance(result["phantom"]["generator"], int)
     assert result["real"]["images"] >= result["real"]["patients"] > 0
     assert set(result["versions"]) == {"cxrlib", "torch"}
     assert result["settings"]["level"] == 0.95
@@ -169,7 +169,7 @@ def doubted():
 def test_what_was_measured_is_said(name):
     result = read(name)
     assert {"seeds", "settings", "phantom", "versions"} <= set(result)
-    assert len(result["phantom"]["generator"]) == 12
+    assert isinstance(result["phantom"]["generator"], int)
 
 
 def test_every_way_is_scored_for_every_label_with_every_seed(explained):

@@ -9,6 +9,7 @@ course.py author [NAME…]  notebooks/scripts/*.py into notebooks/*.ipynb, execu
 import argparse
 import asyncio
 import contextlib
+import functools
 import hashlib
 import html
 import json
@@ -166,9 +167,10 @@ def run(source, build, package, environment):
 
 
 def _run_one(path, result, package, environment):
-    record = result.with_suffix(".json")
-    results = sorted((package.parent / "results").glob("*.json"))
-    inputs = fingerprint([path, *sorted(package.rglob("*.py")), *results], environment)
+    record, root = result.with_suffix(".json"), package.parent
+    files = [path, *sorted(package.rglob("*.py")), root / "requirements.lock"]
+    files += [*sorted((root / "results").glob("*.json")), *sorted((root / "configs").glob("*"))]
+    inputs = fingerprint(files, environment, root / "data" / "phantom")
     if record.is_file() and result.is_file():
         known = json.loads(record.read_text(encoding="utf-8"))
         if known["inputs"] == inputs:
@@ -187,12 +189,24 @@ def _run_one(path, result, package, environment):
     return seconds, True
 
 
-def fingerprint(paths, environment):
-    """A hash of everything that a notebook's outputs depend on."""
+def fingerprint(paths, environment, phantom):
+    """A hash of everything that a notebook's outputs depend on: code, versions, configs, data."""
     digest = hashlib.sha256(environment.encode())
-    for path in paths:
+    for path in filter(Path.is_file, paths):
         digest.update(path.name.encode() + path.read_bytes())
+    digest.update(_content_of(Path(environment or phantom)))
     return digest.hexdigest()
+
+
+@functools.cache
+def _content_of(folder):
+    """A hash of the names, sizes and times of all files in a data folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            about = path.stat()
+            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
+    return digest.digest()
 
 
 def to_html(notebook, folder):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 from torchvision.transforms import v2
 
 DRAWS = 13  # uniform numbers an image
@@ -81,13 +81,15 @@ class Augmentation:
         draws = draws.to(images.device)
         signed = 2 * draws - 1
         if self.degrees or self.shift or self.zoom or self.flips:
-            places = affine_grid(self._matrices(draws, signed), images.shape, align_corners=False)
+            places = places_in(self._matrices(draws, signed), *images.shape[2:])
             images = grid_sample(images, places, align_corners=False)
         if self.brightness or self.contrast:
-            gain = _each(1 + self.contrast * signed[:, 4])
+            contrast = _each(1 + self.contrast * signed[:, 4])
+            brightness = _each(1 + self.brightness * signed[:, 5])
             mean = images.mean(dim=(1, 2, 3), keepdim=True)
-            images = (images - mean) * gain + mean
-            images = (images * _each(1 + self.brightness * signed[:, 5])).clamp(0, 1)
+            # brightness · (mean + contrast · (image − mean)), in one pass
+            base = brightness * mean * (1 - contrast)
+            images = torch.addcmul(base, images, brightness * contrast).clamp_(0, 1)
         if self.erase:
             images = torch.where(self._erased(images, draws), 0.5, images)
         return images
@@ -112,6 +114,21 @@ class Augmentation:
         top, left = _each(draws[:, 11]) * (1 - tall), _each(draws[:, 8]) * (1 - wide)
         inside = (y >= top) & (y < top + tall) & (x >= left) & (x < left + wide)
         return inside & _each(draws[:, 12] < self.erase)
+
+
+def places_in(matrices, height, width):
+    """Where each pixel comes from, for matrices [B, 2, 3]: float [B, height, width, 2].
+
+    As ``torch.nn.functional.affine_grid`` with ``align_corners=False``, but faster: a row and a
+    column are calculated instead of every pixel.
+    """
+    x, y = (
+        (2 * torch.arange(n, device=matrices.device, dtype=matrices.dtype) + 1) / n - 1
+        for n in (width, height)
+    )
+    along = matrices[:, :, 0, None] * x
+    down = matrices[:, :, 1, None] * y + matrices[:, :, 2, None]
+    return (along[:, :, None, :] + down[:, :, :, None]).permute(0, 2, 3, 1)
 
 
 def _each(values):

@@ -180,12 +180,19 @@ def _record(experiment, place, device):
     write_whole(place / "run.json", json.dumps(record, indent=2).encode())
 
 
+NEEDED = ("state_dict", "callbacks", "loops", "optimizer_states", "lr_schedulers")
+
+
 def _curves(last):
-    """What the callback ``Curves`` kept in a checkpoint."""
+    """What the callback ``Curves`` kept in a checkpoint from which a training can go on."""
+    state = read_checkpoint(last)
     try:
-        return read_checkpoint(last)["callbacks"]["Curves"]
+        return [state[name] for name in NEEDED][1]["Curves"]
     except (KeyError, TypeError) as error:
-        raise RunError(f"{last}: no training can go on from it. Delete this one file.") from error
+        raise RunError(
+            f"{last}: no training can go on from it ({error!r} is missing). Get the file again "
+            "from where it came, or delete this one file to begin anew."
+        ) from error
 
 
 def load_start(path, settings, hierarchy):

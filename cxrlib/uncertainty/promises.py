@@ -80,8 +80,8 @@ def conformal_sets(scores, limits, groups=None):
     """
     scores = checks.probabilities(scores)
     groups = _groups(groups, scores)
-    columns = dict(getattr(limits, "dtypes", {}))
-    if columns != {"absent": np.float64, "present": np.float64}:
+    columns = list(getattr(limits, "dtypes", pd.Series()).items())
+    if columns != [("absent", np.float64), ("present", np.float64)]:
         raise EvaluationError("limits: expected what fit_conformal returns.")
     for group in pd.unique(groups):
         lost = [label for label in scores if (group, label) not in limits.index]

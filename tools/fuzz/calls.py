@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from fuzz.harness import INF, NAN, Case, cxr, pick, target
+from .harness import INF, NAN, Case, cxr, pick, target
 
 EVALUATE = """
     evaluation.evaluate truth scores groups resamples level
@@ -78,19 +78,20 @@ def sample():
     p["Fluid"] = p.max(axis=1)  # so that it is coherent
     groups, limits = pd.Series(np.arange(40) // 2), cxr("uncertainty").fit_conformal(p, truth)
     return {
-        **dict(truth=truth, codes=truth, observed=truth, observations=truth[leaves], said=p > 0.5),
-        **dict(scores=p * 3 - 1, p=p, loose=p, one_p=p["Edema"], one_truth=truth["Edema"]),
-        **dict(groups=groups, by=groups % 2, patients=groups, hierarchy=hierarchy, limits=limits),
-        **dict(sets=cxr("uncertainty").conformal_sets(p, limits), prevalence=truth.mean()),
-        **dict(temperatures=pd.Series(2.0, p.columns), highest=pd.Series(rng.random(40))),
-        **dict(wrong=pd.Series(rng.random(40) > 0.5), doubt=pd.Series(rng.random(40))),
-        **dict(model=cxr("models").build("tiny").eval()),
-        **dict(images=torch.from_numpy(rng.random((2, 1, 32, 32), dtype=np.float32))),
-        **dict(maps=rng.random((2, 32, 32)), masks=rng.random((2, 32, 32)) > 0.8, level=0.9),
-        **dict(resamples=10, bins=5, threshold=0.5, minimum=2, alpha=0.2, factor=2.0, passes=2),
-        **dict(steps=2, epsilon=1e-6, scale=1.0, method="gradcam", finer=0, label="Edema"),
-        **dict(how="max", uncertain="U-Soft", blank=0.0, soft=0.5),
-    }
+        "truth": truth, "codes": truth, "observed": truth, "observations": truth[leaves],
+        "scores": p * 3 - 1, "p": p, "loose": p, "said": p > 0.5, "one_p": p["Edema"],
+        "groups": groups, "by": groups % 2, "patients": groups, "hierarchy": hierarchy,
+        "limits": limits, "sets": cxr("uncertainty").conformal_sets(p, limits),
+        "temperatures": pd.Series(2.0, p.columns), "prevalence": truth.mean(),
+        "highest": pd.Series(rng.random(40)), "wrong": pd.Series(rng.random(40) > 0.5),
+        "doubt": pd.Series(rng.random(40)), "one_truth": truth["Edema"],
+        "images": torch.from_numpy(rng.random((2, 1, 32, 32), dtype=np.float32)),
+        "maps": rng.random((2, 32, 32)), "masks": rng.random((2, 32, 32)) > 0.8,
+        "model": cxr("models").build("tiny").eval(), "label": "Edema", "level": 0.9,
+        "resamples": 10, "bins": 5, "threshold": 0.5, "minimum": 2, "alpha": 0.2, "factor": 2.0,
+        "passes": 2, "steps": 2, "epsilon": 1e-6, "scale": 1.0, "method": "gradcam", "finer": 0,
+        "how": "max", "uncertain": "U-Soft", "blank": 0.0, "soft": 0.5,
+    }  # fmt: skip
 
 
 def odd_table(table, kind, rng):

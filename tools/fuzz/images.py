@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fuzz import harness
-from fuzz.harness import Case, cxr, pick, target
-from fuzz.tables import chexpert_rows, nih_rows, parsed, person, spoil, write_rows
+from . import harness
+from .harness import Case, cxr, pick, target
+from .tables import chexpert_rows, nih_rows, parsed, person, spoil, write_rows
 
 BOXES = [["Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", ""],
          ["00000001_000.png", "Infiltrate", "512.0", "256.0", "128.0", "64.0", "", "", ""],

@@ -10,9 +10,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fuzz import harness, tables, yaml_files
-from fuzz.harness import BYTES, Case, Silent, cxr, pick, target
-from fuzz.images import write_chexpert
+from . import harness, tables, yaml_files
+from .harness import BYTES, Case, Silent, cxr, pick, target
+from .images import write_chexpert
 
 
 @functools.cache
@@ -44,7 +44,7 @@ def damaged(path, rng, planted, parts=()):
     key = pick(rng, [name for name in weights if weights[name].is_floating_point()])
 
     def number(value):
-        return lambda: weights[key].view(-1)[:1].fill_(value)
+        return lambda: weights[key][(0,) * weights[key].ndim].fill_(value)
 
     kinds = {
         "NaN": number(harness.NAN),

@@ -1,17 +1,15 @@
-"""Tables of labels and of predictions, and folders of them, against a strict reading of the file."""
+"""Tables of labels and of predictions, against a strict reading of the file."""
 
-import copy
 import csv
 import functools
 import io
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
-from fuzz import harness
-from fuzz.harness import NAN, Case, Refuse, cxr, judged, pick, target
+from . import harness
+from .harness import NAN, Refuse, cxr, judged, pick, target
 
 ODD = ("nan", "inf", "-inf", "2", "-2", "0.5", "1.0", " 1", "1 ", "", " ", "-1", "0", "1e0", "True",
        "x", "é", "٣", "None", "1_0", "0x1", "a\nb", 'a"b', "..", "../../etc/passwd", "/etc/x", "\0",
@@ -221,12 +219,13 @@ def read_predictions(rng, place):
         for line, row in rows:
             if not row.get("patient", "x").strip():
                 raise Refuse(line)
-        return answer, len({person(row.get("patient", "")) for _, row in rows})
+        people = {person(row["patient"]) for _, row in rows} if "patient" in header else ()
+        return answer, len(people)
 
     def same(got, want):
         answer, people = want
         complaint = same_columns({n: getattr(got, n[1])[n[0]] for n in answer}, answer)
-        count = got.about["patient"].nunique() if "patient" in got.about else people
+        count = got.about["patient"].nunique() if people else 0
         return complaint or (f"{count} patients, expected {people}" if count != people else None)
 
     more = {f"a patient as {t!r}": lambda rows, rng, t=t: rows[2].__setitem__(1, t)

@@ -8,8 +8,8 @@ import json
 
 import yaml
 
-from fuzz import harness
-from fuzz.harness import INF, NAN, ROOT, Case, Refuse, cxr, pick, target
+from . import harness
+from .harness import INF, NAN, ROOT, Case, Refuse, cxr, pick, target
 
 BOMB, MERGE = "a: &a [" + "x, " * 9 + "]\n", "m0: &m0 {x: 1}\n"
 for a, b in itertools.pairwise("abcdefg"):

@@ -1,0 +1,1 @@
+"""A campaign of bad inputs: see ``__main__.py`` and ``harness.py``."""
