@@ -96,6 +96,7 @@ def make_parser(**options):
     parser = ArgumentParser(
         prog="python -m cxrlib fit",
         description="Train, go on with a training that was interrupted, or find its run.",
+        allow_abbrev=False,
         **options,
     )
     parser.add_argument("--config", action="config", help="a YAML file with these fields")
@@ -116,6 +117,12 @@ def _read(arguments, source, **options):
     A hierarchy and a checkpoint to start from that lie beside the config file are found there.
     """
     parser = make_parser(exit_on_error=False, **options)
+    # "--config=a.yaml" is "--config a.yaml"
+    arguments = [
+        part
+        for word in arguments
+        for part in (word.split("=", 1) if word.startswith("--config=") else [word])
+    ]
     files = [b for a, b in pairwise(arguments) if a == "--config"]
     try:
         for file in files:
@@ -172,17 +179,22 @@ def train_again(folder, runs):
     Raises
     ------
     RunError
-        The data are not those that the run was trained on.
+        The data, or the recipe of this version, are not those that the run was trained with.
     """
-    record = training.read_record(folder)
-    with training.as_many_threads(record["threads"]):
-        again = read_config(Path(folder) / "config.yaml").train(runs)
-    if again.folder.name != Path(folder).name:
+    record, config = training.read_record(folder), read_config(Path(folder) / "config.yaml")
+    now = training.plan(
+        *config.open(), config.settings, config.name, config.start, config.trainer, config.workers
+    )
+    other = [name for name, value in now.record.items() if value != record[name]]
+    if other:
         raise RunError(
-            f"{folder}: its data are not those it was trained on (those were {record['track']}). "
-            f"What was trained on these is in {again.folder}."
+            f"{folder}: {' and '.join(other)} would not be those it was trained with (its data "
+            f"were {record['track']}). Nothing was trained."
         )
-    return again
+    if Path(runs).absolute() == Path(folder).absolute().parent:
+        raise RunError(f"{runs}: the run is there already. Name another folder for runs.")
+    with training.as_many_threads(record["threads"]):
+        return config.train(runs)
 
 
 def main(arguments=None):

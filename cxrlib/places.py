@@ -16,4 +16,4 @@ CONFIGS = HOME / "configs" if HOME == _CHECKOUT else _PACKAGE / "experiments"
 
 def cache():
     """Where decoded images are kept: ``CXR_CACHE``, or ``data/cache``. It may be deleted."""
-    return Path(os.environ.get("CXR_CACHE") or HOME / "data" / "cache").expanduser()
+    return Path(os.environ.get("CXR_CACHE") or HOME / "data" / "cache").expanduser().absolute()

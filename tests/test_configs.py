@@ -187,6 +187,11 @@ def test_the_command_line_says_what_is_wrong_in_a_line(chexpert_folder, tmp_path
             configs.main([*run, option, "1"])
     with pytest.raises(SystemExit, match="trainer.max_epochs=3 is not for a run.*settings.epochs"):
         configs.main([*run, "--trainer.max_epochs", "3"])
+    file = tmp_path / "twice.yaml"
+    file.write_text("name: a\nname: b\n")
+    for form in (["--config", str(file)], [f"--config={file}"]):
+        with pytest.raises(SystemExit, match="name"):
+            configs.main(form)
     with pytest.raises(SystemExit, match="name='../x'"):
         configs.main([*run, "--name", "../x"])
     assert not (tmp_path / "runs").exists(), "nothing was written"

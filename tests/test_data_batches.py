@@ -32,6 +32,13 @@ def test_empty_table():
         ChestDataset(pd.DataFrame({"path": []}), ".", pd.DataFrame(), size=32)
 
 
+def test_a_row_name_twice_would_mix_up_targets(track):
+    table = pd.concat([track.table.iloc[:3]] * 2)
+    targets = PAPER.derive(table[list(OBSERVATIONS)])
+    with pytest.raises(DataError, match="row name twice"):
+        ChestDataset(table, track.folder, targets, 32)
+
+
 def test_batches_are_grey_levels_targets_in_the_hierarchys_order_and_numbers(track):
     loaders = ChestData(track, PAPER, size=32, batch_size=4)
     grey, targets, items = next(iter(loaders.val_dataloader()))

@@ -131,11 +131,8 @@ def test_a_passing_error_is_no_bad_image(tmp_path, monkeypatch):
     """What the network drops for a moment is not the file's fault: the error comes through."""
     write_image(tmp_path / "a.png")
 
-    def fail(*args, **kwargs):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(Image, "open", fail)
-    with pytest.raises(OSError, match="Input/output") as caught:
+    monkeypatch.setattr(Image, "open", _fail)
+    with pytest.raises(OSError, match=r"a\.png: could not be read \(Input/output") as caught:
         load_image(tmp_path / "a.png", 8)
     assert not isinstance(caught.value, DataError)
 
@@ -234,6 +231,42 @@ def test_a_full_disk_is_said_before_anything_is_written(folder, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(OSError, match=r"GB are needed.*CXR_CACHE"):
         ImageMap(folder, 16).rows(PATHS)
+
+
+def test_grey_levels_that_are_not_what_was_decoded_are_refused(folder):
+    kept = ImageMap(folder, 16)
+    rows = kept.rows(PATHS)
+    kept.read(rows)
+    with open(kept.folder / "pixels.bin", "r+b") as pixels:
+        pixels.seek(5 * 16 * 16 + 7)
+        pixels.write(b"\0\1\2")
+    with pytest.raises(DataError, match="image 5 is not what was decoded.*Delete it"):
+        kept.read(rows)
+    kept.read(rows[:5])
+
+
+def test_a_map_can_be_asked_again_for_more(folder):
+    kept = ImageMap(folder, 16)
+    kept.read(kept.rows(PATHS[:3]))
+    expected = read_images([folder / path for path in PATHS], 16).numpy()
+    np.testing.assert_array_equal(kept.read(kept.rows(PATHS)), expected)
+
+
+def test_an_index_that_cannot_be_read_for_a_moment_destroys_nothing(folder, monkeypatch):
+    kept = ImageMap(folder, 16)
+    rows = kept.rows(PATHS)
+    before = kept.read(rows).copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(images.pd, "read_csv", _fail)
+        with pytest.raises(OSError, match="Input/output"):
+            ImageMap(folder, 16).rows(PATHS)
+    (kept.folder / "index.csv").write_text("damaged")
+    ImageMap(folder, 16).rows(PATHS[::-1])  # made anew, in another order
+    np.testing.assert_array_equal(kept.read(rows), before)
+
+
+def _fail(*args, **kwargs):
+    raise OSError(errno.EIO, "Input/output error")
 
 
 BUILD = """

@@ -2,10 +2,11 @@ import builtins
 
 import numpy as np
 import pytest
+import torch
 from conftest import PAPER, QUICK
 
 from cxrlib import training
-from cxrlib.training import Settings, train
+from cxrlib.training import Classifier, Settings, train
 
 
 def test_the_papers_recipe_stops_early(track, tmp_path, monkeypatch):
@@ -34,6 +35,21 @@ def test_val_auroc_is_the_mean_over_labels_with_both_classes(track, tmp_path):
             aurocs.append(roc_auc_score(truth.loc[known, label], scores.loc[known, label]))
     assert 2 < len(aurocs) < 21
     assert run.curves.loc[1, "val_auroc"] == pytest.approx(np.mean(aurocs), abs=1e-5)
+
+
+def test_a_model_of_nan_has_no_auroc_and_is_never_the_best(track, tmp_path, monkeypatch):
+    step = Classifier.training_step
+
+    def ruin(self, *args):
+        loss = step(self, *args)
+        return loss * torch.nan if self.current_epoch == 1 else loss
+
+    monkeypatch.setattr(Classifier, "training_step", ruin)
+    settings = Settings(size=32, epochs=3, batch_size=8)
+    run = train(track, PAPER, settings, runs=tmp_path, trainer={"num_sanity_val_steps": 2})
+    assert run.curves["val_auroc"].isna().tolist() == [False, True, True]
+    assert run.curves["val_loss"].isna().tolist() == [False, True, True]
+    assert run.model("best-auroc") is not None
 
 
 def test_a_log_gets_a_line_per_epoch(track, tmp_path, capsys, monkeypatch):

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,8 @@ def test_an_image_of_the_same_size_and_time_but_other_grey_levels_is_other_data(
     about = path.stat()
     other = track.folder / track.table["path"].iloc[1]
     path.write_bytes(other.read_bytes()[: about.st_size].ljust(about.st_size, b"\0"))
-    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert path.stat().st_mtime_ns == about.st_mtime_ns
     assert folder_of(track) != before
 
 
@@ -121,8 +123,9 @@ def test_a_run_is_trained_again_from_its_folder_alone(chexpert_folder, tmp_path)
     for split, rows in table.groupby("split"):
         rows = rows.assign(Path="x/" + rows["path"]).drop(columns=["path", "split"])
         rows.to_csv(chexpert_folder / f"{split}.csv", index=False)
-    with pytest.raises(RunError, match="its data are not those it was trained on"):
+    with pytest.raises(RunError, match="data would not be those it was trained with.*Nothing was"):
         configs.train_again(moved, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_run_is_not_found_for_other_edges_or_rules(track, tmp_path):
@@ -152,6 +155,38 @@ def test_code_that_has_changed_is_said_and_the_run_is_still_found(track, tmp_pat
     monkeypatch.setattr(runs, "CODE", "0123456789")
     with pytest.warns(UserWarning, match=f"{run.folder.name}.*another version of the code"):
         assert train(track, PAPER, QUICK, runs=tmp_path).folder == run.folder
+
+
+def test_code_that_changed_between_two_stretches_is_said_and_kept(track, tmp_path, monkeypatch):
+    in_a_process(track, LONGER, tmp_path, DIE_IN_EPOCH_2).communicate()
+    monkeypatch.setattr(module, "CODE", "0123456789")
+    with pytest.warns(UserWarning, match="began with another version of the code"):
+        run = train(track, PAPER, LONGER, runs=tmp_path)
+    assert json.loads((run.folder / "run.json").read_text())["code"] == f"{runs.CODE} 0123456789"
+
+
+def test_a_folder_of_that_name_without_a_run_is_said_before_training(track, tmp_path, monkeypatch):
+    folder = tmp_path / folder_of(track)
+    folder.mkdir()
+    (folder / "best-auroc.ckpt").write_bytes(b"half a copy")
+    monkeypatch.setattr(fit, "_fit", lambda *a: pytest.fail("trained first"))
+    with pytest.raises(RunError, match=f"{folder.name}: holds no finished run"):
+        train(track, PAPER, QUICK, runs=tmp_path)
+
+
+def test_images_replaced_during_a_training_are_noticed(track, tmp_path, monkeypatch):
+    """The map is deleted and filled in another order while it is used."""
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
+    hook = module.EpochProgress.on_train_epoch_end
+
+    def replace_map(self, trainer, *args):
+        hook(self, trainer, *args)
+        shutil.rmtree(tmp_path / "cache")
+        images.ImageMap(track.folder, QUICK.size).rows(track.table["path"].tolist()[::-1])
+
+    monkeypatch.setattr(module.EpochProgress, "on_train_epoch_end", replace_map)
+    with pytest.raises(DataError, match="is not what was decoded"):
+        train(track, PAPER, QUICK, runs=tmp_path / "runs")
 
 
 def test_a_damaged_record_is_named(track, tmp_path):

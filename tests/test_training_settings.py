@@ -47,7 +47,14 @@ def test_every_method_is_a_loss_and_a_readout():
         ("max_time", "00:01:00:00", "fast a machine"),
         ("overfit_batches", 2, "limit_train_batches"),
         ("use_distributed_sampler", False, "deal out"),
-        ("limit_val_batches", 0, "validation"),
+        ("limit_val_batches", 0, "choose by"),
+        ("limit_train_batches", 0, "train"),
+        ("max_steps", 7, "settings.epochs"),
+        ("precision", "64-true", "32-true, 16-mixed"),
+        ("devices", "auto", "the same on every machine"),
+        ("devices", -1, "the same on every machine"),
+        ("val_check_interval", "00:00:00:05", "a number"),
+        ("check_val_every_n_epoch", "2", "at most settings.epochs"),
         ("check_val_every_n_epoch", 21, "at most settings.epochs, 20"),
         ("strategy", DDPStrategy(), "a word or a number"),
         ("devises", 2, "no argument of Lightning's"),
@@ -67,3 +74,11 @@ def test_what_the_trainer_is_asked_anyway_is_no_option():
     assert trainer_options(given, Settings()) == given
     assert "logger" not in decisive(given), "who writes a log does not decide the result"
     assert decisive(given)["precision"] == "bf16-mixed"
+    numbers = {
+        "gradient_clip_val": np.float64(0.5),
+        "devices": "2",
+        "limit_train_batches": np.int64(3),
+    }
+    plain = trainer_options(numbers, Settings())
+    assert plain == {"gradient_clip_val": 0.5, "devices": 2, "limit_train_batches": 3}
+    assert {type(value) for value in plain.values()} == {float, int}

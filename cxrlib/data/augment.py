@@ -23,7 +23,8 @@ def draw(seed, epoch, items):
     seed, epoch : whole numbers, 0 or more.
     items : int [B], which images; the same image in the same epoch gets the same numbers.
     """
-    states = [np.random.SeedSequence((seed, epoch, int(i))).generate_state(DRAWS) for i in items]
+    items = items.tolist() if isinstance(items, torch.Tensor) else items  # from its device, at once
+    states = [np.random.SeedSequence((seed, epoch, i)).generate_state(DRAWS) for i in items]
     return torch.from_numpy((np.stack(states) / 2**32).astype(np.float32))
 
 
@@ -98,7 +99,8 @@ class Augmentation:
         """Where each pixel comes from, in coordinates from −1 to 1: float [B, 2, 3]."""
         angle = torch.deg2rad(self.degrees * signed[:, 0])
         scale = 1 + self.zoom * signed[:, 1]
-        mirror = torch.where(draws[:, 6:8] < 0.5, -1.0, 1.0) if self.flips else signed[:, :2] ** 0
+        mirror = torch.where(draws[:, 6:8] < 0.5, -1.0, 1.0)
+        mirror = mirror if self.flips else torch.ones_like(mirror)
         cos, sin = angle.cos() / scale, angle.sin() / scale
         x = torch.stack([cos * mirror[:, 0], sin, 2 * self.shift * signed[:, 2]], dim=1)
         y = torch.stack([-sin, cos * mirror[:, 1], 2 * self.shift * signed[:, 3]], dim=1)

@@ -43,6 +43,8 @@ class ChestDataset(Dataset):
     def __init__(self, table, folder, targets, size, equalize=False, white=None):
         if table.empty:
             raise DataError("an empty table: no image to make a dataset of.")
+        if not table.index.is_unique:
+            raise DataError("a table with a row name twice: call reset_index(drop=True) first.")
         self.targets = torch.from_numpy(np.array(targets.loc[table.index], dtype=np.float32))
         self.map = ImageMap(folder, size, white)
         self.rows = self.map.rows(table["path"].tolist())
@@ -59,7 +61,7 @@ class ChestDataset(Dataset):
     def fetch(self, items):
         """Grey levels uint8 [B, 1, H, W], targets float32 [B, L] and the images' numbers [B]."""
         items = torch.as_tensor(items)
-        grey = torch.from_numpy(np.asarray(self.map.pixels[self.rows[items.numpy()]]))
+        grey = torch.from_numpy(self.map.read(self.rows[items.numpy()]))
         targets, nothing = self.targets[items], items == NOTHING
         return grey, targets.masked_fill(nothing[:, None], torch.nan), items
 
@@ -186,9 +188,6 @@ class ChestData(pl.LightningDataModule):
 
     def val_dataloader(self):
         return self._loader("valid")
-
-    def test_dataloader(self):
-        return self._loader("test")
 
 
 def _as_it_is(batch):

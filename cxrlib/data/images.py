@@ -5,6 +5,7 @@ import os
 import shutil
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def load_image(path, size, white=None):
             return torch.from_numpy(np.array(grey.resize((size, size), Image.BILINEAR)))[None]
     except Exception as error:  # a damaged file can lead Pillow's decoders to any error
         if isinstance(error, OSError) and error.errno is not None:
-            raise
+            raise OSError(error.errno, f"{path}: could not be read ({error.strerror})") from error
         raise DataError(
             f"{path}: not a readable image ({error or type(error).__name__}). Expected a complete "
             f"file in one of the formats {', '.join(FORMATS)}: get it again, or convert it."
@@ -130,21 +131,32 @@ class ImageMap:
         index = self._read_index()
         rows = _find(wanted, index)
         if (rows < 0).any():
-            try:
+            with _writing(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with FileLock(self.folder / ".lock"):
-                    index = self._read_index()  # another process may have filled it meanwhile
-                    index = self._decode(wanted[_find(wanted, index) < 0], index)
-            except OSError as error:
-                raise OSError(
-                    error.errno,
-                    f"{self.folder}: the decoded images could not be kept ({error}). Free some "
-                    "space, or let CXR_CACHE name a folder on another disk. What was decoded is "
-                    "kept: try again and it goes on",
-                ) from error
+                lock = FileLock(self.folder / ".lock").acquire()
+            with lock:
+                index = self._read_index()  # another process may have filled it meanwhile
+                index = self._decode(wanted[_find(wanted, index) < 0], index)
             rows = _find(wanted, index)
-        self._crc = index["crc"].to_numpy(dtype=np.uint32)
+        self._crc, self._pixels = index["crc"].to_numpy(dtype=np.uint32), None
         return rows
+
+    def read(self, rows):
+        """The grey levels of some rows, uint8 [B, 1, size, size], if they are what was decoded.
+
+        Raises
+        ------
+        DataError
+            The file holds other grey levels: it was replaced, or is damaged.
+        """
+        images = np.asarray(self.pixels[rows])
+        for row, image in zip(rows, images, strict=True):
+            if zlib.crc32(image) != self._crc[row]:
+                raise DataError(
+                    f"{self.folder}: image {row} is not what was decoded: the folder was replaced "
+                    "meanwhile, or is damaged. Delete it; it is made anew from the radiographs."
+                )
+        return images
 
     def fingerprint(self, rows):
         """Hexadecimal digits that change with any grey level of these images, or their order."""
@@ -166,7 +178,8 @@ class ImageMap:
         for path in paths:
             try:
                 about = os.stat(self.source / path)
-                found.append((path, about.st_size, about.st_mtime_ns))
+                # Unlike its other times, this one cannot be kept by a file that is replaced.
+                found.append((path, about.st_size, about.st_ctime_ns))
             except FileNotFoundError:
                 missing.append(path)
         if missing:
@@ -183,33 +196,54 @@ class ImageMap:
             there = os.path.getsize(self.folder / "pixels.bin") // self.size**2
             if tuple(index.columns) == self.INDEX and len(index) <= there:
                 return index
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):  # none yet, or damaged: it is made anew
             pass
         return pd.DataFrame(columns=self.INDEX)
 
     def _decode(self, wanted, index):
         """Append the images of ``wanted``; the index is written after their pixels, so it is true
         whenever the process ends."""
-        needed, free = len(wanted) * self.size**2, shutil.disk_usage(self.folder).free
-        if needed > free:
-            raise OSError(28, f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+        needed, file = len(wanted) * self.size**2, self.folder / "pixels.bin"
+        with _writing(self.folder):
+            free = shutil.disk_usage(self.folder).free
+            if needed > free:
+                raise OSError(28, f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+            if not len(index):
+                file.unlink(missing_ok=True)  # those who read an older one keep it
+            with open(file, "ab") as pixels:
+                pixels.truncate(len(index) * self.size**2)  # what was written and not indexed
         bar = tqdm(total=len(wanted), desc="decoding images, once", unit="image", leave=False,
                    disable=len(wanted) < 2000)  # fmt: skip
-        with bar, open(self.folder / "pixels.bin", "ab") as file:
-            file.truncate(len(index) * self.size**2)
-            for start in range(0, len(wanted), self.CHUNK):
-                chunk = wanted.iloc[start : start + self.CHUNK]
-                files = [self.source / path for path in chunk["path"]]
-                images = read_images(files, self.size, self.white, progress=False).numpy()
-                file.write(images.tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-                chunk = chunk.assign(crc=[zlib.crc32(image.tobytes()) for image in images])
+        chunk_size = max(1, min(self.CHUNK, 2**28 // self.size**2))
+        with bar:
+            for start in range(0, len(wanted), chunk_size):
+                chunk = wanted.iloc[start : start + chunk_size]
+                paths = [self.source / path for path in chunk["path"]]
+                images = read_images(paths, self.size, self.white, progress=False).numpy()
+                chunk = chunk.assign(crc=[zlib.crc32(image) for image in images])
                 index = pd.concat([index, chunk], ignore_index=True) if len(index) else chunk
-                index.to_csv(self.folder / "index.tmp", index=False)
-                os.replace(self.folder / "index.tmp", self.folder / "index.csv")
+                with _writing(self.folder):
+                    with open(file, "ab") as pixels:
+                        pixels.write(images)
+                        pixels.flush()
+                        os.fsync(pixels.fileno())
+                    index.to_csv(self.folder / "index.tmp", index=False)
+                    os.replace(self.folder / "index.tmp", self.folder / "index.csv")
                 bar.update(len(chunk))
         return index
+
+
+@contextmanager
+def _writing(folder):
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{folder}: the decoded images could not be kept ({error}). Free some space, or let "
+            "CXR_CACHE name a folder on another disk. What was decoded is kept: try again and it "
+            "goes on",
+        ) from error
 
 
 def _find(wanted, index):

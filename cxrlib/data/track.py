@@ -61,7 +61,7 @@ def fewer(track, fraction, seed=0):
     order = np.random.default_rng(seed).permutation(patients)
     kept = order[: max(1, round(fraction * len(order)))]
     rows = ~train | track.table["patient"].isin(kept)
-    chosen = {"fraction": fraction, "fraction_seed": seed}
+    chosen = {"fraction": float(fraction), "fraction_seed": int(seed)}
     return replace(
         track, table=track.table[rows].reset_index(drop=True), opened=track.opened | chosen
     )

@@ -60,7 +60,7 @@ def open_track(
         "labels": labels,
         "uncertain": uncertain,
         "views": list(views),
-        "white": white,
+        "white": None if white is None else int(white),
     }
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)

@@ -3,7 +3,7 @@
 from cxrlib.data.augment import AUGMENTATIONS
 from cxrlib.places import RUNS
 from cxrlib.training.checkpoints import RunError, load_model, read_checkpoint
-from cxrlib.training.fit import as_many_threads, make_data, train
+from cxrlib.training.fit import as_many_threads, make_data, plan, train
 from cxrlib.training.methods import METHODS, make_loss, make_readout
 from cxrlib.training.module import (
     CURVES,

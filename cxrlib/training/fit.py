@@ -13,13 +13,14 @@ from cxrlib.data.augment import AUGMENTATIONS
 from cxrlib.data.batches import ChestData
 from cxrlib.places import RUNS
 from cxrlib.training.checkpoints import RunError, SafeCheckpoints, load_model, read_checkpoint
+from cxrlib.training.methods import make_readout
 from cxrlib.training.module import Classifier, make_callbacks, quiet_lightning
 from cxrlib.training.runs import (
-    CODE,
     Experiment,
     Run,
     find_run,
     is_finished,
+    is_helper,
     only_here,
     versions,
     workplace,
@@ -85,23 +86,30 @@ def train(
     OSError
         A file could not be written or read. What was trained is kept.
     """
-    settings = settings or Settings()
-    options = trainer_options(trainer, settings)
-    data = make_data(track, hierarchy, settings, workers)
-    start = start.folder / "best-auroc.ckpt" if isinstance(start, Run) else start
-    start = Path(start) if start is not None else None
-    if start is not None:
-        load_start(start, settings, hierarchy)  # before anything is written
-    experiment = Experiment(name, settings, data, options, start)
-    if options.get("fast_dev_run"):
-        _fit(experiment, None)
-        print(f"{name}: a few batches went well; after fast_dev_run nothing is kept.")
+    experiment = plan(track, hierarchy, settings, name, start, trainer, workers)
+    if experiment.trainer.get("fast_dev_run"):
+        if _fit(experiment, None).is_global_zero:
+            print(f"{name}: a few batches went well; after fast_dev_run nothing is kept.")
         return None
     folder = experiment.folder(runs)
     with only_here(folder), as_many_threads():
+        if folder.exists() and not is_finished(folder):
+            raise RunError(f"{folder}: holds no finished run. Move it away, or complete it.")
         if not is_finished(folder) and not _fit_and_publish(experiment, folder):
             return None
     return find_run(folder, hierarchy)
+
+
+def plan(track, hierarchy, settings=None, name="run", start=None, trainer=None, workers=0):
+    """The ``Experiment`` that ``train`` would carry out; arguments as there."""
+    settings = settings or Settings()
+    options = trainer_options(trainer, settings)
+    start = start.folder / "best-auroc.ckpt" if isinstance(start, Run) else start
+    start = Path(start) if start is not None else None
+    if start is not None:
+        load_start(start, settings, hierarchy)
+    data = make_data(track, hierarchy, settings, workers)
+    return Experiment(name, settings, data, options, start)
 
 
 @contextmanager
@@ -120,7 +128,8 @@ def _fit_and_publish(experiment, folder):
     place = workplace(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        experiment.write(place)
+        if not is_helper():
+            experiment.write(place)
         trainer = _fit(experiment, place)
         if not trainer.is_global_zero:
             return False
@@ -128,8 +137,8 @@ def _fit_and_publish(experiment, folder):
         os.replace(place, folder)
     except OSError as error:
         raise OSError(
-            f"{folder}: the run could not be written, or its data not be read ({error}). Is the "
-            "disk full, or the folder not writable? When that is mended, train again: it goes on "
+            f"{folder}: the run could not be written, or its data not be read ({error}). When that "
+            "is mended (is the disk full, or the folder not writable?), train again: it goes on "
             "with the epoch that was not finished."
         ) from error
     return True
@@ -137,7 +146,7 @@ def _fit_and_publish(experiment, folder):
 
 def _fit(experiment, place):
     settings, last = experiment.settings, place and place / "last.ckpt"
-    with quiet_lightning(), isolate_rng():
+    with quiet_lightning(), isolate_rng(), _switches_as_they_were():
         pl.seed_everything(settings.seed, verbose=False)
         start = experiment.start
         model = load_start(start, settings, experiment.data.hierarchy) if start else None
@@ -164,20 +173,37 @@ def _record(experiment, place, device):
     """Score the images by the best weights, on the device that trained, and write what was done."""
     settings, data = experiment.settings, experiment.data
     model = load_model(place / "best-auroc.ckpt", settings, data.hierarchy).to(device)
-    readout = Classifier(settings, data.hierarchy, model).readout.to(device)
+    readout = make_readout(settings, data.hierarchy).to(device)
     predictions_table(model, data, readout).to_csv(place / "predictions.csv", index=False)
     curves = _curves(place / "last.ckpt")
-    record = experiment.record() | {
+    record = experiment.record | {
         "name": experiment.name,
         "started_from": "/".join(experiment.start.parts[-2:]) if experiment.start else None,
         "track": repr(data.track),
         "threads": curves["threads"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "seconds": round(curves["seconds"], 1),
-        "code": CODE,
+        "code": " ".join(curves["codes"]),
         "versions": versions(),
     }
     write_whole(place / "run.json", json.dumps(record, indent=2).encode())
+
+
+@contextmanager
+def _switches_as_they_were():
+    """What a trainer switches in the whole process (deterministic, benchmark) is switched back."""
+    deterministic, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    names = ("CUBLAS_WORKSPACE_CONFIG", "PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(deterministic)
+        torch.backends.cudnn.benchmark = benchmark
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 NEEDED = ("state_dict", "callbacks", "loops", "optimizer_states", "lr_schedulers")

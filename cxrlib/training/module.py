@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from cxrlib import models
 from cxrlib.training.methods import make_loss, make_readout
+from cxrlib.training.runs import CODE, write_whole
 
 
 class Classifier(pl.LightningModule):
@@ -48,9 +49,11 @@ class Classifier(pl.LightningModule):
         if settings.compile:
             self.model.compile()
         self.readout = make_readout(settings, hierarchy)
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")
         # One metric a label: with no known target at all, a label has none to compute.
-        self.aurocs = nn.ModuleList(BinaryAUROC(ignore_index=-1) for _ in range(labels))
+        self.aurocs = nn.ModuleList(
+            BinaryAUROC(ignore_index=-1, validate_args=False) for _ in range(labels)
+        )
         self.register_buffer("seen", torch.zeros(2, labels, dtype=torch.bool), persistent=False)
 
     def setup(self, stage):
@@ -87,8 +90,10 @@ class Classifier(pl.LightningModule):
         # Labels seen with both classes, on whichever process saw them.
         defined = self.all_gather(self.seen).reshape(-1, *self.seen.shape).any(dim=0).all(dim=0)
         per_label = [self.aurocs[label].compute() for label in defined.nonzero().flatten()]
-        self.log("val_auroc", torch.stack(per_label).mean() if per_label else torch.nan)
-        self.log("val_loss", self.val_loss.compute())
+        loss = self.val_loss.compute()
+        sound = per_label and loss.isfinite()  # of scores that are no numbers, AUROC makes some
+        self.log("val_loss", loss)
+        self.log("val_auroc", torch.stack(per_label).mean() if sound else torch.nan)
         for metric in (self.val_loss, *self.aurocs):
             metric.reset()
 
@@ -131,18 +136,20 @@ class Curves(pl.Callback):
     """Keep ``CURVES`` of every epoch in ``curves.csv``, and the time taken, across interruptions.
 
     An epoch without validation has no ``val_loss`` and ``val_auroc``: NaN. A training that goes on
-    goes on with as many threads as it began with, since another number rounds differently.
+    goes on with as many threads as it began with, since another number rounds differently; where
+    the code has changed meanwhile, it says so, and keeps which it was.
     """
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.rows, self.seconds, self.validated = [], 0.0, {}
+        self.rows, self.seconds, self.validated, self.codes = [], 0.0, {}, [CODE]
 
     def on_train_start(self, *_):
         self.began = time.perf_counter() - self.seconds
 
     def on_validation_end(self, trainer, _):
-        self.validated = {name: float(trainer.callback_metrics[name]) for name in CURVES[1:]}
+        if not trainer.sanity_checking:
+            self.validated = {name: float(trainer.callback_metrics[name]) for name in CURVES[1:]}
 
     def on_train_epoch_end(self, trainer, _):
         row = {name: self.validated.get(name, np.nan) for name in CURVES}
@@ -150,15 +157,27 @@ class Curves(pl.Callback):
         self.rows.append({"epoch": trainer.current_epoch + 1, **row})
         self.seconds, self.validated = time.perf_counter() - self.began, {}
         if trainer.is_global_zero:
-            pd.DataFrame(self.rows).to_csv(self.folder / "curves.csv", index=False)
+            text = pd.DataFrame(self.rows).to_csv(index=False)
+            write_whole(self.folder / "curves.csv", text.encode())
 
     def state_dict(self):
-        threads = torch.get_num_threads()
-        return {"rows": list(self.rows), "seconds": self.seconds, "threads": threads}
+        return {
+            "rows": list(self.rows),
+            "seconds": self.seconds,
+            "threads": torch.get_num_threads(),
+            "codes": list(self.codes),
+        }
 
     def load_state_dict(self, state):
         self.rows, self.seconds = list(state["rows"]), state["seconds"]
         torch.set_num_threads(state["threads"])
+        self.codes = list(dict.fromkeys([*state["codes"], CODE]))
+        if len(self.codes) > 1:
+            warnings.warn(
+                f"{self.folder}: this training began with another version of the code. It goes on; "
+                "if the change could matter, train again under another name.",
+                stacklevel=1,  # the caller is Lightning, whose warnings are silenced
+            )
 
 
 class EpochProgress(pl.Callback):

@@ -13,6 +13,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +66,7 @@ class Experiment:
     trainer: dict
     start: Path | None = None
 
+    @cached_property
     def record(self):
         """What decides the result, as JSON can hold it."""
         return {
@@ -79,7 +81,7 @@ class Experiment:
     def folder(self, runs):
         """Where the run is kept: its name, and ten digits that follow from the record."""
         check_name(self.name)
-        identity = _digits(json.dumps(self.record(), sort_keys=True).encode())
+        identity = _digits(json.dumps(self.record, sort_keys=True).encode())
         return Path(runs).absolute() / f"{self.name}-{identity}"
 
     def write(self, folder):
@@ -93,7 +95,11 @@ class Experiment:
                 "workers": self.data.workers,
             },
             "settings": settings,
-            "trainer": decisive(self.trainer),
+            "trainer": {
+                name: value
+                for name, value in self.trainer.items()
+                if name == "accelerator" or name in decisive(self.trainer)
+            },
         }
         if self.start:
             config["start"] = "start.ckpt"
@@ -139,12 +145,17 @@ def workplace(folder):
     return folder.with_name(f".{folder.name}.partial")
 
 
+def is_helper():
+    """Whether this process only helps another with a training (``devices`` above 1)."""
+    return (rank_zero_only.rank or 0) > 0 or int(os.environ.get("NODE_RANK", 0)) > 0
+
+
 @contextmanager
 def only_here(folder):
     """While one process trains a run, others that want it wait here. (A lock ends with its process,
     however that ends; processes of one training share the lock of the first.)"""
-    if (rank_zero_only.rank or 0) > 0 or int(os.environ.get("NODE_RANK", 0)) > 0:
-        yield  # a process that helps the first
+    if is_helper():
+        yield
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
@@ -196,7 +207,7 @@ def read_record(folder):
         Hierarchy.from_dict(record["hierarchy"])
         float(record["seconds"]), dict(record["versions"]), dict(record["trainer"])
         "".join(record[name] for name in ("name", "code", "data", "track", "device"))
-        int(record["threads"]), record["started_from"]
+        int(record["threads"]), int(record["recipe"]), record["started_from"]
         return record
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(

@@ -4,6 +4,7 @@ import inspect
 from dataclasses import dataclass
 from numbers import Real
 
+import numpy as np
 import pytorch_lightning as pl
 
 from cxrlib import models
@@ -77,7 +78,7 @@ class Settings:
             if not isinstance(value, str | bool) or value not in choices:
                 raise ValueError(f"{name}={value!r}: choose one of {', '.join(map(str, choices))}.")
         for name, kind, low, high in (
-            ("size", int, 1, 10_000),
+            ("size", int, 32, 10_000),
             ("epochs", int, 1, 100_000),
             ("batch_size", int, 1, 100_000),
             ("seed", int, 0, 2**32 - 1),
@@ -112,6 +113,8 @@ DEFAULTS = {
 }
 
 REFUSED = {
+    "max_steps": "say settings.epochs, or limit_train_batches",
+    "min_steps": "say settings.epochs",
     "max_epochs": "say it in the settings: settings.epochs, or Settings(epochs=...)",
     "callbacks": "a run's folder could not say what they do; build a Trainer around Classifier",
     "plugins": "checkpoints are written by one of the course's own",
@@ -131,6 +134,7 @@ REFUSED = {
 NEUTRAL = (
     "accelerator", "logger", "enable_progress_bar", "enable_model_summary", "log_every_n_steps",
     "profiler", "detect_anomaly", "enable_autolog_hparams", "inference_mode",
+    "num_sanity_val_steps",
 )  # fmt: skip
 """Arguments that do not decide the result."""
 
@@ -152,6 +156,9 @@ def trainer_options(given, settings):
         raise ValueError(f"trainer.{unknown[0]}: no argument of Lightning's Trainer.")
     options = {}
     for name, value in (given or {}).items():
+        value = value.item() if isinstance(value, np.generic) else value
+        if name == "devices" and str(value).isdigit():  # the command line gives a word
+            value = int(value)
         if value == DEFAULTS.get(name, known[name].default) or (name, value) in SAME:
             continue
         if name in REFUSED:
@@ -159,10 +166,18 @@ def trainer_options(given, settings):
         if name not in NEUTRAL and not isinstance(value, str | int | float | bool | list | None):
             raise ValueError(f"trainer.{name}: expected a word or a number, which a file can hold.")
         options[name] = value
-    if options.get("limit_val_batches") == 0:
-        raise ValueError("trainer.limit_val_batches=0: the best epoch is chosen by validation.")
+    for name in ("limit_train_batches", "limit_val_batches"):
+        if options.get(name, 1) == 0:
+            raise ValueError(f"trainer.{name}=0: there must be images to train and to choose by.")
+    if options.get("precision") not in (None, "16-mixed", "bf16-mixed"):
+        raise ValueError(f"trainer.precision={options['precision']!r}: expected 32-true, 16-mixed "
+                         "or bf16-mixed; weights stay in 32 bits.")  # fmt: skip
+    for name in ("devices", "val_check_interval"):
+        if isinstance(options.get(name), str) or options.get(name) == -1:
+            raise ValueError(f"trainer.{name}={options[name]!r}: expected a number, which is the "
+                             "same on every machine.")  # fmt: skip
     every = options.get("check_val_every_n_epoch", 1)
-    if every is None or every > settings.epochs:
+    if not isinstance(every, int) or not 1 <= every <= settings.epochs:
         raise ValueError(
             f"trainer.check_val_every_n_epoch={every}: expected at most settings.epochs, "
             f"{settings.epochs}, since the best epoch is chosen by validation."
