@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 from torchmetrics.classification import BinaryAUROC
 from tqdm import tqdm
 
@@ -49,7 +49,8 @@ class Classifier(pl.LightningModule):
         if settings.compile:
             self.model.compile()
         self.readout = make_readout(settings, hierarchy)
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        # Two sums: MeanMetric without its check for NaN forgets the weights (torchmetrics 1.9).
+        self.val_loss, self.val_images = (SumMetric(nan_strategy="disable") for _ in range(2))
         # One metric a label: with no known target at all, a label has none to compute.
         self.aurocs = nn.ModuleList(
             BinaryAUROC(ignore_index=-1, validate_args=False) for _ in range(labels)
@@ -79,7 +80,8 @@ class Classifier(pl.LightningModule):
         logits = self(images).float()
         known = ~targets.isnan()
         known_images = known.any(dim=1).sum()  # what fills up a process's share is no image
-        self.val_loss.update(self.loss(logits, targets), known_images)
+        self.val_loss.update(self.loss(logits, targets) * known_images)
+        self.val_images.update(known_images)
         truth = torch.where(known, (targets > 0.5).int(), -1)
         self.seen |= torch.stack([(truth == 0).any(dim=0), (truth == 1).any(dim=0)])
         scores = self.readout(logits)
@@ -90,11 +92,11 @@ class Classifier(pl.LightningModule):
         # Labels seen with both classes, on whichever process saw them.
         defined = self.all_gather(self.seen).reshape(-1, *self.seen.shape).any(dim=0).all(dim=0)
         per_label = [self.aurocs[label].compute() for label in defined.nonzero().flatten()]
-        loss = self.val_loss.compute()
+        loss = self.val_loss.compute() / self.val_images.compute()
         sound = per_label and loss.isfinite()  # of scores that are no numbers, AUROC makes some
         self.log("val_loss", loss)
         self.log("val_auroc", torch.stack(per_label).mean() if sound else torch.nan)
-        for metric in (self.val_loss, *self.aurocs):
+        for metric in (self.val_loss, self.val_images, *self.aurocs):
             metric.reset()
 
     def configure_optimizers(self):
