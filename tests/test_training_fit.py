@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -181,7 +182,9 @@ def test_the_scores_are_made_where_the_model_was_trained(track, tmp_path, monkey
 
 
 DDP = """
+import os
 import sys
+import torch
 from torch import nn
 from cxrlib import models
 from cxrlib.configs import main
@@ -195,6 +198,8 @@ def without_batch_statistics(*args, **options):
         if isinstance(module, nn.BatchNorm2d):
             parent = model.get_submodule(name.rpartition(".")[0])
             setattr(parent, name.rpartition(".")[2], nn.GroupNorm(1, module.num_features))
+    if not os.path.exists("first.ckpt"):
+        torch.save(model.state_dict(), "first.ckpt")
     return model
 
 models.build = without_batch_statistics
@@ -218,16 +223,22 @@ def test_two_processes_train_the_weights_that_one_does(chexpert_folder, tmp_path
     found = {}
     for name, options in {"one": ["--settings.batch_size", "4"], "two": two}.items():
         runs = tmp_path / name
+        runs.mkdir()
         done = subprocess.run(
-            [*command, *options, "--runs", str(runs)], capture_output=True, text=True
-        )
+            [*command, *options, "--runs", str(runs)], capture_output=True, text=True, cwd=runs,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},  # as many as each of two processes gets
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         (folder,) = runs.glob("workshop-*")
         found[name] = folder
     one, two = (read_checkpoint(folder / "last.ckpt") for folder in found.values())
     assert one["global_step"] == two["global_step"] == 2 * 16 / 4
-    for name, value in one["state_dict"].items():
-        torch.testing.assert_close(two["state_dict"][name], value, rtol=1e-3, atol=1e-5)
+    first = read_checkpoint(tmp_path / "one" / "first.ckpt")
+    for name, start in first.items():
+        # A gradient near 0 is a sum whose order matters, and Adam makes a whole step of it: so some
+        # weights may differ, but not by much of the way that all have gone together.
+        ends = [end["state_dict"][f"model.{name}"] for end in (one, two)]
+        assert (ends[1] - ends[0]).norm() < 0.01 * (ends[0] - start).norm() + 1e-6, name
     curves = [pd.read_csv(folder / "curves.csv") for folder in found.values()]
     np.testing.assert_allclose(curves[1].iloc[:, 1:], curves[0].iloc[:, 1:], atol=1e-4)
     tables = [pd.read_csv(folder / "predictions.csv") for folder in found.values()]

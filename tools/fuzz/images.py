@@ -1,6 +1,7 @@
 """Radiographs: a folder of them with its tables, and a single one."""
 
 import functools
+import io
 import os
 import warnings
 import zlib
@@ -151,11 +152,13 @@ def load_image(rng, place):
         image = Image.fromarray(grey.astype(np.uint16 if mode != "I" else np.int32) * 257)
     elif mode != "L":
         image = (image.convert("RGB") if mode in ("LAB", "HSV") else image).convert(mode)
+    file = io.BytesIO()  # given a path, Pillow would take its ending for SPIDER's from then on
     try:
         with warnings.catch_warnings(action="ignore"):
-            image.save(path, kind, **options)
+            image.save(file, kind, **options)
     except (OSError, KeyError, ValueError):  # this format does not hold this mode
-        Image.fromarray(grey).save(path, "PNG", **options)
+        Image.fromarray(grey).save(file := io.BytesIO(), "PNG", **options)
+    path.write_bytes(file.getvalue())
     if action == "bytes":
         what = harness.spoil(path, rng)
     elif action == "size":
