@@ -155,7 +155,9 @@ def to_numbers(table, good, expected, error=LabelError):
     """
     if not table.columns.is_unique or not len(table.columns):
         raise error("the table has no column, or one twice: expected one for each label.")
-    values = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float, copy=True)
+    plain = all(isinstance(kind, np.dtype) and kind.kind in "fiub" for kind in table.dtypes)
+    numbers = table if plain else table.apply(pd.to_numeric, errors="coerce")
+    values = numbers.to_numpy(dtype=float, copy=True)
     odd = np.argwhere(table.notna().to_numpy() & ~good(values))
     if len(odd):
         row, column = odd[0]

@@ -14,14 +14,14 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from torch import nn
-from torchmetrics import SumMetric
-from torchmetrics.classification import BinaryAUROC
+from torchmetrics.functional.classification import binary_auroc
 from tqdm import tqdm
 
 from cxrlib import models
 from cxrlib.training.methods import make_loss, make_readout
 from cxrlib.training.runs import CODE, write_whole
+
+UNKNOWN = -1
 
 
 class Classifier(pl.LightningModule):
@@ -49,13 +49,7 @@ class Classifier(pl.LightningModule):
         if settings.compile:
             self.model.compile()
         self.readout = make_readout(settings, hierarchy)
-        # Two sums: MeanMetric without its check for NaN forgets the weights (torchmetrics 1.9).
-        self.val_loss, self.val_images = (SumMetric(nan_strategy="disable") for _ in range(2))
-        # One metric a label: with no known target at all, a label has none to compute.
-        self.aurocs = nn.ModuleList(
-            BinaryAUROC(ignore_index=-1, validate_args=False) for _ in range(labels)
-        )
-        self.register_buffer("seen", torch.zeros(2, labels, dtype=torch.bool), persistent=False)
+        self.validated = []
 
     def setup(self, stage):
         # Only now are the training labels there, on which data-driven penalties are counted.
@@ -73,31 +67,32 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self):
-        self.seen.zero_()
+        self.validated = []
 
     def validation_step(self, batch, _):
         images, targets = batch
         logits = self(images).float()
         known = ~targets.isnan()
-        known_images = known.any(dim=1).sum()  # what fills up a process's share is no image
-        self.val_loss.update(self.loss(logits, targets) * known_images)
-        self.val_images.update(known_images)
-        truth = torch.where(known, (targets > 0.5).int(), -1)
-        self.seen |= torch.stack([(truth == 0).any(dim=0), (truth == 1).any(dim=0)])
-        scores = self.readout(logits)
-        for label, metric in enumerate(self.aurocs):
-            metric.update(scores[:, label], truth[:, label])
+        count = known.any(dim=1).sum()  # what fills up a process's share is no image
+        truth = torch.where(known, (targets > 0.5).int(), UNKNOWN)
+        loss = self.loss(logits, targets) * count
+        self.validated.append((loss, count, self.readout(logits), truth))
 
     def on_validation_epoch_end(self):
-        # Labels seen with both classes, on whichever process saw them.
-        defined = self.all_gather(self.seen).reshape(-1, *self.seen.shape).any(dim=0).all(dim=0)
-        per_label = [self.aurocs[label].compute() for label in defined.nonzero().flatten()]
-        loss = self.val_loss.compute() / self.val_images.compute()
+        losses, counts, scores, truths = zip(*self.validated, strict=True)
+        loss, count = self.all_gather((sum(losses), sum(counts)))  # of all processes
+        scores, truths = (
+            self.all_gather(torch.cat(parts)).flatten(end_dim=-2) for parts in (scores, truths)
+        )
+        per_label = [
+            binary_auroc(scores[:, i], truths[:, i], ignore_index=UNKNOWN, validate_args=False)
+            for i in range(truths.shape[1])
+            if (truths[:, i] == 0).any() and (truths[:, i] == 1).any()
+        ]
+        loss = loss.sum() / count.sum()
         sound = per_label and loss.isfinite()  # of scores that are no numbers, AUROC makes some
         self.log("val_loss", loss)
         self.log("val_auroc", torch.stack(per_label).mean() if sound else torch.nan)
-        for metric in (self.val_loss, self.val_images, *self.aurocs):
-            metric.reset()
 
     def configure_optimizers(self):
         lr = self.settings.lr
