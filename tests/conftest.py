@@ -1,7 +1,9 @@
-"""Small tables and folders that several test files share."""
+"""Small tables, folders and models that several test files share."""
 
+import importlib
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cxrlib import models
 from cxrlib.data import BATCHES, open_track
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
@@ -124,3 +127,48 @@ def nih_folder(tmp_path):
         "00000001_000.png,Infiltrate,512.0,256.0,128.0,64.0,,,\n"
     )
     return folder
+
+
+LABELS = ["Edema", "Fracture", "Cardiac"]
+
+
+def random_tables(rows=200, seed=0, ties=False, unknown=0.0):
+    """Truth and scores of LABELS, to evaluate."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random((rows, 3)) < 0.3).astype(float)
+    scores = np.clip(truth * 0.2 + rng.random((rows, 3)) * 0.8, 0, 1)
+    if ties:
+        scores = scores.round(1)
+    truth[rng.random(truth.shape) < unknown] = np.nan
+    return pd.DataFrame(truth, columns=LABELS), pd.DataFrame(scores, columns=LABELS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = models.build("tiny")
+    with torch.no_grad():
+        made(torch.rand(16, 1, 64, 64))  # batch normalisation has seen something
+    return made.eval()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def maps(monkeypatch):
+    """benchmarks/explanations.py."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("explanations")
+
+
+@pytest.fixture
+def doubt(monkeypatch):
+    """benchmarks/uncertainty.py."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("uncertainty")

@@ -1,15 +1,17 @@
+"""What maps are worth: by hand, at chance, and in benchmarks/explanations.py."""
+
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
-from cxrlib import data, models, phantom
+from cxrlib import data, phantom
 from cxrlib.cohort import study_of, write_cohort
 from cxrlib.explanations import (
-    METHODS,
     best_threshold,
     blind_map,
     covered,
@@ -23,108 +25,6 @@ from cxrlib.explanations import (
 from cxrlib.hierarchy import paper_hierarchy
 
 LABELS = paper_hierarchy().labels
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    made = models.build("tiny")
-    with torch.no_grad():
-        made(torch.rand(16, 1, 64, 64))  # batch normalisation has seen something
-    return made.eval()
-
-
-@pytest.fixture
-def images():
-    return torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(1))
-
-
-def by_hand(model, image, label):
-    """Grad-CAM through the whole network for one image and label, by its two equations."""
-    kept = {}
-    hook = model.head.relu.register_forward_hook(lambda m, i, o: kept.update(maps=o))
-    logit = model(image[None])[0, LABELS.index(label)]
-    hook.remove()
-    (gradient,) = torch.autograd.grad(logit, kept["maps"])
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    cam = (weights * kept["maps"]).sum(dim=1)[0].relu().detach()
-    cam = cam - cam.min()
-    return cam / cam.max().clamp(min=1e-12)
-
-
-def test_gradcam_equals_one_written_by_hand(model, images):
-    maps = explain(model, images)
-    assert maps.features.shape == (3, 21, 4, 4)
-    assert maps.images.shape == (3, 21, 64, 64)
-    for row, image in enumerate(images):
-        for label in ("Edema", "Fracture", "Abnormal"):
-            found = maps.features[row, LABELS.index(label)]
-            torch.testing.assert_close(found, by_hand(model, image, label), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_maps_go_from_0_to_1_and_some_labels_are_some_of_all(model, images, method):
-    maps = explain(model, images, method=method)
-    assert maps.images.min() >= 0
-    assert maps.images.max() <= 1 + 1e-6
-    some = explain(model, images, labels=["Fracture", "Edema"], method=method)
-    assert some.labels == ("Fracture", "Edema")
-    torch.testing.assert_close(some["Edema"], maps["Edema"])
-    torch.testing.assert_close(some["Fracture"], maps["Fracture"])
-    different = not torch.allclose(maps["Edema"], maps["Cardiac"])
-    assert different == (method != "eigencam")
-
-
-def test_an_image_is_explained_alike_alone_and_in_a_batch(model, images):
-    together = explain(model, images)
-    alone = torch.cat([explain(model, image[None]).features for image in images])
-    torch.testing.assert_close(together.features, alone, atol=1e-5, rtol=0)
-
-
-def test_explaining_leaves_the_model_as_it_was(model, images):
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.train()
-    explain(model, images)
-    assert all(module.training for module in model.modules())
-    model.eval()
-    explain(model, images)
-    assert not any(module.training for module in model.modules())
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert not model.head.relu._forward_hooks
-    with torch.inference_mode():
-        explain(model, images.clone())
-
-
-def test_bad_input_is_named(model, images):
-    for arguments, message in (
-        ({"method": "gradkam"}, "unknown method 'gradkam': choose one of gradcam"),
-        ({"labels": ["Oedema"]}, "unknown label.*Oedema"),
-        ({"labels": []}, "choose from Atelectasis"),
-        ({"names": ["Edema"]}, "1 names for a model with 21 outputs"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            explain(model, images, **arguments)
-    for odd, message in (
-        (images[0], r"shape \(1, 64, 64\): expected \[B, 1, H, W\]"),
-        (images.expand(-1, 3, -1, -1), "one grey channel"),
-        (images * 255, "expected 0 to 1"),
-        (images - 1, "expected 0 to 1"),
-        (torch.full_like(images, float("nan")), "expected 0 to 1"),
-        ((images * 255).byte(), "expected float"),
-        (images[:0], "at least 1"),
-        (images[..., :8, :8], "32 × 32"),
-        (np.zeros((1, 1, 64, 64)), "expected"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            explain(model, odd)
-
-
-def test_other_names(images):
-    torch.manual_seed(0)
-    two = models.build("tiny", num_labels=2)
-    assert isinstance(two.head.logits, nn.Linear)
-    assert explain(two, images, names=["cat", "dog"]).labels == ("cat", "dog")
 
 
 # --- Does the map lie on the finding? -------------------------------------------------------------
@@ -182,34 +82,6 @@ def test_bad_masks_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             localisation(maps, odd)
-
-
-def test_a_finer_layer_gives_finer_maps(model, images):
-    for finer, side in ((1, 8), (2, 16)):
-        maps = explain(model, images, ["Edema", "Fracture"], method="layercam", finer=finer)
-        assert maps.features.shape == (3, 2, side, side)
-    for finer in (3, -1, True, 1.5):
-        with pytest.raises(ValueError, match=f"finer={finer}.*0 to 2"):
-            explain(model, images, finer=finer)
-
-
-def test_layercam_of_a_finer_layer_equals_one_written_by_hand(model, images):
-    block = model.features[0].denseblock2
-    kept = {}
-    hook = block.register_forward_hook(lambda m, i, o: kept.update(maps=o))
-    logit = model(images[:1])[0, LABELS.index("Edema")]
-    hook.remove()
-    (slope,) = torch.autograd.grad(logit, kept["maps"])
-    cam = (slope.relu() * kept["maps"]).sum(dim=1)[0].relu().detach()
-    cam = (cam - cam.min()) / (cam.max() - cam.min())
-    found = explain(model, images[:1], ["Edema"], method="layercam", finer=1).features[0, 0]
-    torch.testing.assert_close(found, cam, atol=1e-5, rtol=0)
-
-
-def test_the_other_preset_can_be_explained_finely():
-    torch.manual_seed(0)
-    maps = explain(models.build("densenet121"), torch.rand(1, 1, 64, 64), ["Edema"], finer=1)
-    assert maps.features.shape == (1, 1, 4, 4)
 
 
 # --- Where the findings are -----------------------------------------------------------------------
@@ -322,18 +194,13 @@ def test_covered_by_hand():
     assert np.isnan(covered(child, np.zeros((1, 2, 2))))
 
 
+def test_a_wide_image_can_be_deleted(model):
+    wide = torch.rand(1, 1, 32, 200)
+    lost, _ = deletion_insertion(model, wide, np.zeros((1, 32, 200)), "Edema", steps=1)
+    assert lost.shape == (1, 2)
+
+
 # --- Bad arguments --------------------------------------------------------------------------------
-
-
-def test_images_of_another_precision_are_refused(model, images):
-    maps = np.zeros((3, 64, 64))
-    for odd in (images.double(), images.half()):
-        for call in (
-            lambda x: explain(model, x),
-            lambda x: deletion_insertion(model, x, maps, "Edema"),
-        ):
-            with pytest.raises(ValueError, match=r"expected float32.*images\.float"):
-                call(odd)
 
 
 def test_maps_that_are_none_are_named():
@@ -380,23 +247,48 @@ def test_options_out_of_range_are_named(model, images):
             call()
 
 
-def test_eigencam_is_computed_once_and_large_maps_are_refused(model, images):
-    maps = explain(model, images, method="eigencam")
-    assert maps.features.shape == (3, 21, 4, 4)
-    assert (maps.features == maps.features[:, :1]).all()
-    with pytest.raises(ValueError, match="Eigen-CAM.*64 × 64"):
-        explain(model, torch.rand(1, 1, 512, 512), ["Edema"], method="eigencam", finer=2)
-
-
-def test_a_wide_image_can_be_deleted(model):
-    wide = torch.rand(1, 1, 32, 200)
-    lost, _ = deletion_insertion(model, wide, np.zeros((1, 32, 200)), "Edema", steps=1)
-    assert lost.shape == (1, 2)
-
-
 def test_masks_of_unknown_images_or_sizes_are_refused(nih_folder):
     track = data.open_track(nih_folder)
     with pytest.raises(ValueError, match="'elsewhere.png' is no image"):
         find_masks(track, ["elsewhere.png"], 32)
     with pytest.raises(ValueError, match="size=0"):
         find_masks(track, [], 0)
+
+
+# --- The benchmark --------------------------------------------------------------------------------
+
+
+def test_labels_are_shuffled_in_training_only(maps, chexpert_folder):
+    track = maps.data.open_track(chexpert_folder)
+    mixed = maps.shuffled(track)
+    for split in ("valid", "test"):
+        pd.testing.assert_frame_equal(mixed.split(split), track.split(split))
+    before, after = (t.split("train")[maps.SEEN].to_numpy() for t in (track, mixed))
+    assert (before != after).any()
+    assert sorted(map(tuple, before)) == sorted(map(tuple, after))
+
+
+def test_letters_are_found_and_painted_over(maps):
+    grey = np.full((96, 96), 90, dtype=np.uint8)
+    grey[5:12, 80:83] = 250  # a stroke near the border
+    grey[40:50, 40:43] = 250  # a clip in the middle: no letter
+    grey[:, :8] = 255  # a bright margin: too large
+    marks = maps.burnt_in(grey)
+    assert marks[5:12, 80:83].all()
+    assert not marks[40:50, 40:43].any()
+    assert not marks[:, :6].any()
+    image = torch.from_numpy(grey)[None, None]
+    painted = maps.paint_over(image, marks[None])
+    assert (painted[0, 0][torch.from_numpy(marks)] == 90).all()
+    assert torch.equal(
+        painted[0, 0][~torch.from_numpy(marks)], image[0, 0][~torch.from_numpy(marks)]
+    )
+
+
+def test_a_guess_is_scored_at_its_own_threshold(maps):
+    masks = np.zeros((4, 8, 8), dtype=bool)
+    masks[:, 2:5, 2:5] = True
+    scores = maps.score_guess(masks * 0.4, masks, masks * 0.4, masks)
+    assert scores["hit"] == scores["auprc"] == scores["iou"] == 1
+    assert scores["threshold"] < 0.4
+    assert scores["images"] == 4
