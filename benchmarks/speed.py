@@ -25,7 +25,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cxrlib import data, evaluation, losses, models, training
-from cxrlib.hierarchy import Hierarchy, paper_hierarchy
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy, read_hierarchy
 from cxrlib.labels import OBSERVATIONS
 
 CHEXPERT, LOOPED = 223_414, 2_000  # rows of CheXpert; rows that the row-by-row way is timed on
@@ -195,7 +195,7 @@ def loop_over_edges(logits, targets, edges):
 def hbce(repeats):
     """Forward and backward of the penalised loss, against BCE and against a loop over edges."""
     rows = {}
-    for hierarchy in (HIERARCHY, random_dag(400)):
+    for hierarchy in (HIERARCHY, read_hierarchy("padchest"), random_dag(400)):
         count = len(hierarchy.labels)
         penalties = pd.Series(0.5, index=pd.MultiIndex.from_tuples(hierarchy.edges))
         loss, bce = losses.HierarchicalBCELoss(hierarchy, penalties, "hinge"), losses.BCELoss()
@@ -241,6 +241,21 @@ def derive(repeats):
         lambda: derive_by_rows(few), lambda: HIERARCHY.derive(table), repeats, CHEXPERT / LOOPED
     )
     return {"labels row by row / by columns": found}
+
+
+def repair(repeats, images=10_000):
+    """The projection of scores on what a hierarchy allows, against raising parents."""
+    rows = {}
+    for name in ("paper", "anatomy", "chexpert"):
+        hierarchy = read_hierarchy(name)
+        labels = len(hierarchy.labels)
+        scores = hierarchy.to_table(np.random.default_rng(0).random((images, labels)))
+        ways = [
+            functools.partial(hierarchy.make_coherent, scores, how) for how in ("projection", "max")
+        ]
+        key = f"projection / max, {name}, {len(hierarchy.never_both)} exclusions"
+        rows[key] = ratios(*ways, repeats)
+    return rows
 
 
 def bootstrap(repeats, images=1000, resamples=20):
@@ -342,6 +357,7 @@ ROWS = {
     "loop": loop_against_model,
     "hbce": hbce,
     "derive": derive,
+    "repair": repair,
     "bootstrap": bootstrap,
     "reading": reading,
     "resume": resume,

@@ -27,14 +27,8 @@ def model_card(folder, resamples=1000):
 
     Returns
     -------
-    Markdown, as a string.
-
-    Raises
-    ------
-    FileNotFoundError
-        The folder holds no finished run.
-    RunError, EvaluationError
-        Its record or its predictions cannot be read, or have no test images.
+    Markdown, as a string. A ``FileNotFoundError`` says that the folder holds no finished run, a
+    ``RunError`` or ``EvaluationError`` what is wrong with its record or its predictions.
     """
     folder = Path(folder)
     record = read_record(folder)
@@ -99,9 +93,7 @@ def _coherence(scores, hierarchy):
 
 def main(arguments=None):
     """``python -m cxrlib card FOLDER``: print a run's model card."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cxrlib card", description="A run's model card."
-    )
+    parser = argparse.ArgumentParser("python -m cxrlib card", description="A run's model card.")
     parser.add_argument("folder", help="of a finished run")
     options = parser.parse_args(arguments)
     try:

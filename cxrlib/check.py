@@ -13,24 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cxrlib import cohort
-from cxrlib.data import (
-    BATCHES,
-    DEFAULT_FOLDER,
-    LABEL_SOURCES,
-    SPLITS,
-    TEST_TABLES,
-    TRACK_TITLES,
-    DataError,
-    data_folder,
-    label_sources,
-    load_image,
-    open_track,
-    patients_in,
-    table_path,
-    test_table,
-    track_name,
-)
+from cxrlib import cohort, data
 from cxrlib.labels import OBSERVATIONS
 
 
@@ -62,16 +45,16 @@ def check_folder(folder=None, labels="visualchexbert", images=200):
     -------
     FolderReport; ``print`` shows it. A folder that cannot be used is a problem in it, no error.
     """
-    folder = Path(folder).expanduser() if folder is not None else data_folder()
+    folder = Path(folder).expanduser() if folder is not None else data.data_folder()
     head, tables, batches, details, problems = str(folder), [], [], [], []
     try:
         batches = _batch_lines(folder)
-        name = track_name(folder)
-        head += f": {TRACK_TITLES[name]}"
+        name = data.track_name(folder)
+        head += f": {data.TRACK_TITLES[name]}"
         tables = _nih_lines(folder) if name == "nih" else _table_lines(folder, labels)
         problems += _phantom_problems(folder) if name == "phantom" else []
-        if not (problems and folder == DEFAULT_FOLDER):  # open_track refuses that one
-            track = open_track(folder, labels, uncertain="U-Ignore", views=("frontal", "lateral"))
+        if not (problems and folder == data.DEFAULT_FOLDER):  # open_track refuses that one
+            track = data.open_track(folder, labels, "U-Ignore", views=("frontal", "lateral"))
             batches = _batch_lines(folder, track.table)
             about, wrong = _check_images(track, images)
             details = [*_split_lines(track.table), about, *_positive_lines(track.split("train"))]
@@ -86,32 +69,28 @@ def _line(name, text):
 
 
 def _table_lines(folder, labels):
-    names = dict.fromkeys([*LABEL_SOURCES.values(), "valid.csv", *TEST_TABLES])
-    there = [name for name in names if table_path(folder, name).is_file()]
-    others = ", ".join(repr(source) for source in label_sources(folder) if source != labels)
-    test = test_table(folder) or (
-        f"no {' or '.join(TEST_TABLES)}: a model can be trained, but not be tested on this track"
-    )
+    names = dict.fromkeys([*data.LABEL_SOURCES.values(), "valid.csv", *data.TEST_TABLES])
+    there = [name for name in names if data.table_path(folder, name).is_file()]
+    others = ", ".join(repr(source) for source in data.label_sources(folder) if source != labels)
+    used = f"{labels!r} ({data.LABEL_SOURCES.get(labels)}); also here: {others or 'none'}"
+    no_test = f"no {' or '.join(data.TEST_TABLES)}: a model can be trained, but not be tested here"
     return [
         _line("tables", ", ".join(there)),
-        _line("labels", f"{labels!r} ({LABEL_SOURCES.get(labels)}); also here: {others or 'none'}"),
-        _line("test", test),
+        _line("labels", used),
+        _line("test", data.test_table(folder) or no_test),
     ]
 
 
 def _batch_lines(folder, table=None):
     """One line for each batch of the full CheXpert, if there is any."""
-    if not any((folder / batch).is_dir() for batch in BATCHES):
-        return []
-    lines = []
-    for batch in BATCHES:
-        text = "missing"
+    texts = dict.fromkeys(data.BATCHES, "missing")
+    for batch in data.BATCHES:
         if (folder / batch).is_dir():
-            text = f"{len(patients_in(folder, batch)):,} patients"
+            texts[batch] = f"{len(data.patients_in(folder, batch)):,} patients"
             if table is not None:
-                text += f", {table['path'].str.startswith(f'{batch}/').sum():,} images"
-        lines.append(_line("batch", f"{batch}: {text}"))
-    return lines
+                texts[batch] += f", {table['path'].str.startswith(f'{batch}/').sum():,} images"
+    lines = [_line("batch", f"{batch}: {text}") for batch, text in texts.items()]
+    return lines if set(texts.values()) != {"missing"} else []
 
 
 def _nih_lines(folder):
@@ -136,22 +115,18 @@ def _phantom_problems(folder):
         generator = json.loads((folder / cohort.RECORD).read_text(encoding="utf-8"))["generator"]
     except (ValueError, KeyError, TypeError):
         generator = "unknown"
-    if generator == cohort.generator_version():
-        return []
-    return [
-        f"{folder}: drawn by version {generator} of the phantom, this is version "
-        f"{cohort.generator_version()}. Delete the folder and write it again (`make data` for the "
-        "one in data/phantom)."
-    ]
+    current = cohort.generator_version()
+    wrong = f"{folder}: drawn by version {generator} of the phantom, this is version {current}"
+    mend = "Delete the folder and write it again (`make data` for the one in data/phantom)"
+    return [] if generator == current else [f"{wrong}. {mend}."]
 
 
 def _split_lines(table):
     lines = []
-    for split in SPLITS:
+    for split in data.SPLITS:
         rows = table[table["split"] == split]
-        views = ", ".join(
-            f"{count:,} {view}" for view, count in rows["view"].value_counts().items()
-        )
+        counts = rows["view"].value_counts()
+        views = ", ".join(f"{count:,} {view}" for view, count in counts.items())
         text = f"{len(rows):,} images of {rows['patient'].nunique():,} patients: {views}"
         lines += [_line(split, text)] if len(rows) else []
     return lines
@@ -173,20 +148,15 @@ def _check_images(track, images):
     chosen = files[there].sample(frac=1, random_state=0)
     if images is not None:
         chosen = chosen.groupby(track.table["split"]).head(images)
-    bar = tqdm(total=len(chosen), desc="opening images", unit="image", leave=False,
-               disable=len(chosen) <= 500)  # fmt: skip
-    complaints = []
-    with bar, ThreadPoolExecutor(4) as pool:
-        for complaint in pool.map(_complaint, chosen):
-            complaints += [complaint] if complaint else []
-            bar.update()
+    bar = {"desc": "opening images", "unit": "image", "leave": False, "disable": len(chosen) <= 500}
+    with ThreadPoolExecutor(4) as pool:
+        answers = tqdm(pool.map(_complaint, chosen), total=len(chosen), **bar)
+        complaints = [complaint for complaint in answers if complaint]
     problems = []
     if not there.all():
-        gone = (~there).sum()
         problems.append(
-            f"{gone:,} of {len(files):,} images are missing, the first of them "
-            f"{files[~there].iloc[0]}. Get the rest of the download, or take them out of the "
-            "tables."
+            f"{(~there).sum():,} of {len(files):,} images are missing, the first of them "
+            f"{files[~there].iloc[0]}. Get the rest, or take them out of the tables."
         )
     if complaints:
         problems.append(f"{len(complaints):,} images cannot be read. The first: {complaints[0]}")
@@ -197,8 +167,8 @@ def _check_images(track, images):
 def _complaint(path):
     """What ``load_image`` says against an image, or None."""
     try:
-        load_image(path, 16)
-    except DataError as error:
+        data.load_image(path, 16)
+    except data.DataError as error:
         return str(error)
 
 
@@ -218,10 +188,9 @@ def main(arguments=None):
         description="Say what a data folder holds, what is missing and what will be used.",
     )
     parser.add_argument("folder", nargs="?", help="default: CXR_DATA, or else the phantom's")
-    parser.add_argument("--labels", choices=LABEL_SOURCES, default="visualchexbert",
+    parser.add_argument("--labels", choices=data.LABEL_SOURCES, default="visualchexbert",
                         help="of the training images, for CheXpert and the phantom")  # fmt: skip
-    parser.add_argument("--all-images", action="store_true",
-                        help="open every image, not 200 of each split")  # fmt: skip
+    parser.add_argument("--all-images", action="store_true", help="open all, not 200 of each split")
     options = parser.parse_args(arguments)
     report = check_folder(options.folder, options.labels, None if options.all_images else 200)
     print(report)

@@ -334,21 +334,28 @@ def _refuse_other(folder, record):
     )
 
 
+def wait_for_lock(path, waiting):
+    """The lock of a file, for ``with``: one process at a time holds it, and gives it back at the
+    end of its block, or when it ends, however that is. ``waiting`` is said while another has it."""
+    lock = FileLock(path)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        if waiting:
+            print(waiting, file=sys.stderr)
+        return lock.acquire()
+
+
 @contextmanager
 def _lock(folder, progress):
-    """Let one process at a time write ``folder``; the system ends a lock with its process."""
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if progress:
-            print(f"{folder}: another process writes it, waiting for that.", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # filelock sees it, and makes another
-        lock.release()
+    """Let one process at a time write ``folder``, and leave no file behind."""
+    path = folder.with_name(f".{folder.name}.lock")
+    waiting = f"{folder}: another process writes it, waiting for that."
+    with wait_for_lock(path, progress and waiting):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # filelock sees it, and makes another
 
 
 def _write_and_publish(folder, record, processes, progress):
@@ -392,16 +399,11 @@ def _write_files(partial, name, record, processes, progress):
     processes = min(processes or cpu_count(), max(1, len(work) // 4))
     backend = "sequential" if processes == 1 else "loky"  # loky: safe beside torch's threads
     pool = Parallel(processes, backend=backend, return_as="generator")
-    rows = []
-    with (
-        tqdm(total=len(work), desc="patients", unit="", disable=not progress) as bar,
-        closing(pool(delayed(_write_patient)(*task) for task in work)) as patients,
-    ):
-        for written in patients:
-            rows += written
-            bar.update()
+    with closing(pool(delayed(_write_patient)(*task) for task in work)) as patients:
+        bar = tqdm(patients, "patients", len(work), unit="", disable=not progress)
+        rows = [row for written in bar for row in written]
     _write_tables(partial, pd.DataFrame(rows))
-    content = record | {"images": len(rows), "cxrlib": _package_version()}
+    content = record | {"images": len(rows), "cxrlib": package_version()}
     (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -496,7 +498,8 @@ def _patient_rng(seed, number, stream=0):
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, stream)))
 
 
-def _package_version():
+def package_version():
+    """The version of cxrlib that is installed."""
     try:
         return metadata.version("cxrlib")
     except metadata.PackageNotFoundError:  # run from a checkout that is not installed

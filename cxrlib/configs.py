@@ -9,6 +9,7 @@ precision). What stands on the command line wins over the file. A field that doe
 refused, by its name. A finished run's ``config.yaml`` is such a file, and makes the run again.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +20,7 @@ from jsonargparse import ArgumentParser
 
 from cxrlib import training
 from cxrlib.data import fewer, open_track
-from cxrlib.hierarchy import Hierarchy, paper_hierarchy, read_yaml
+from cxrlib.hierarchy import read_hierarchy, read_yaml
 from cxrlib.places import CONFIGS
 from cxrlib.training import RunError, Settings
 
@@ -48,14 +49,14 @@ def open_data(
         white: the grey level of white in images of more than 8 bits; none for their format's.
         fraction: share of the training patients to learn from.
         fraction_seed: which of them; none for settings.seed.
-        hierarchy: path of a hierarchy's YAML file; none for the paper's.
+        hierarchy: one of hierarchies/ by its name, or a YAML file; none for the paper's.
 
     Returns:
         (Track, Hierarchy)
     """
     track = open_track(folder, labels, uncertain, tuple(views), white)
     track = track if fraction == 1 else fewer(track, fraction, fraction_seed or 0)
-    return track, Hierarchy.from_yaml(hierarchy) if hierarchy else paper_hierarchy()
+    return track, read_hierarchy(hierarchy or "paper")
 
 
 @dataclass(frozen=True)
@@ -71,24 +72,15 @@ class Config:
 
     def open(self, folder=None):
         """(Track, Hierarchy) of this config; ``folder`` in place of its own, if given."""
-        seed = self.data["fraction_seed"]
-        chosen = {
-            "folder": folder or self.data["folder"],
-            "fraction_seed": self.settings.seed if seed is None else seed,
-        }
-        return open_data(**self.data | chosen)
+        chosen = self.data | {"folder": folder or self.data["folder"]}
+        if chosen["fraction_seed"] is None:
+            chosen["fraction_seed"] = self.settings.seed
+        return open_data(**chosen)
 
     def train(self, runs=training.RUNS):
         """Train this config, or find its run: see ``training.train``."""
-        return training.train(
-            *self.open(),
-            self.settings,
-            self.name,
-            runs,
-            start=self.start,
-            trainer=self.trainer,
-            workers=self.workers,
-        )
+        how = self.settings, self.name, runs, self.start, self.trainer, self.workers
+        return training.train(*self.open(), *how)
 
 
 def make_parser(**options):
@@ -118,11 +110,7 @@ def _read(arguments, source, **options):
     """
     parser = make_parser(exit_on_error=False, **options)
     # "--config=a.yaml" is "--config a.yaml"
-    arguments = [
-        part
-        for word in arguments
-        for part in (word.split("=", 1) if word.startswith("--config=") else [word])
-    ]
+    arguments = [part for word in arguments for part in re.split("(?<=^--config)=", word)]
     files = [b for a, b in pairwise(arguments) if a == "--config"]
     try:
         for file in files:
@@ -151,10 +139,7 @@ def _read(arguments, source, **options):
 def read_config(path):
     """Read one of ``configs/`` by its name (``"paper"``), or a file by its path.
 
-    Raises
-    ------
-    ConfigError
-        No such file, or a field or value that the command line would refuse as well.
+    ``ConfigError`` where there is none, or where the command line would refuse it too.
 
     Examples
     --------
@@ -174,17 +159,11 @@ def train_again(folder, runs):
     """Train a finished run once more, from its folder alone, and keep it in another place.
 
     On the same machine and versions the weights are the same, bit for bit: it is trained with as
-    many threads.
-
-    Raises
-    ------
-    RunError
-        The data, or the recipe of this version, are not those that the run was trained with.
+    many threads. ``RunError`` if the data, or the recipe of this version, are other than they were.
     """
     record, config = training.read_record(folder), read_config(Path(folder) / "config.yaml")
-    now = training.plan(
-        *config.open(), config.settings, config.name, config.start, config.trainer, config.workers
-    )
+    how = config.settings, config.name, config.start, config.trainer, config.workers
+    now = training.plan(*config.open(), *how)
     other = [name for name, value in now.record.items() if value != record[name]]
     if other:
         raise RunError(

@@ -28,7 +28,8 @@ OBSERVATIONS = (
     "Fracture",
     "Support Devices",
 )
-"""The 14 observations of CheXpert (Irvin et al., 2019), in the column order of its CSV files."""
+"""The 14 observations of CheXpert, in the column order of its CSV files: Irvin et al., "CheXpert: a
+large chest radiograph dataset", AAAI 2019."""
 
 POLICIES = ("U-Ones", "U-Zeros", "U-Ignore", "U-Soft")
 """What an uncertain label (−1) becomes: 1, 0, NaN, or a value strictly between 0 and 1."""
@@ -99,9 +100,7 @@ def read_csv(path):
                     f"{path}, line {line}: {len(row)} fields, but the header has {len(header)}. "
                     "Is a comma missing or too many, or the download incomplete?"
                 )
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-        )
+        return pd.read_csv(path, dtype=str, na_filter=False, index_col=False, encoding="utf-8-sig")
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise LabelError(
             f"{path}: not a readable CSV file ({error}). Save it as CSV in UTF-8, or get it again."
@@ -138,6 +137,16 @@ def require_unique(values, source):
         )
 
 
+def refuse(odd, values, source, wrong, error=LabelError):
+    """Raise ``error`` if any row is ``odd`` (bool [N]), with the line of the first.
+
+    ``wrong`` says what is wrong with it; ``{}`` or ``{!r}`` in it stands for the row's value.
+    """
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise error(f"{source}, line {line_of(row, source)}: {wrong.format(values.iloc[row])}")
+
+
 def line_of(position, path=None):
     """The line of a CSV file in which the row at ``position`` begins: line 1 is the header.
 
@@ -169,7 +178,7 @@ def to_numbers(table, good, expected, error=LabelError):
 
 
 def read_chexpert(path):
-    """Read a label file in CheXpert's format.
+    """Read a label file in CheXpert's format; ``LabelError`` where it is not one.
 
     Parameters
     ----------
@@ -180,15 +189,6 @@ def read_chexpert(path):
     -------
     DataFrame with the file's columns. The 14 observations are floats: 1 positive, 0 negative,
     −1 uncertain, NaN not mentioned. The rest stay text, as written.
-
-    Raises
-    ------
-    LabelError
-        No such file, a missing column, no rows, an image listed twice, or a value that is no code.
-
-    References
-    ----------
-    Irvin et al., "CheXpert: a large chest radiograph dataset", AAAI 2019.
     """
     table = read_csv(path)
     require_columns(table, ("Path", *OBSERVATIONS), path)
@@ -245,9 +245,7 @@ def apply_policy(codes, uncertain="U-Zeros", blank=0.0, soft=(0.55, 0.85), seed=
     if not good:
         raise LabelError(f"soft={soft!r}: expected a value or a range (low, high) in 0..1.")
     policies = _policy_of_each(codes.columns, uncertain)
-    values = to_numbers(
-        codes, lambda values: np.isin(values, CODES), "a label code: 1, 0, -1 or blank"
-    )
+    values = to_numbers(codes, lambda v: np.isin(v, CODES), "a label code: 1, 0, -1 or blank")
     unsure = values == -1
     values = np.where(np.isnan(values), blank, values)
     for policy, value in {"U-Ones": 1.0, "U-Zeros": 0.0, "U-Ignore": np.nan}.items():
@@ -274,17 +272,12 @@ def _policy_of_each(observations, uncertain):
 
 
 def read_nih(path):
-    """Read NIH ChestX-ray14's ``Data_Entry_2017_v2020.csv``.
+    """Read NIH ChestX-ray14's ``Data_Entry_2017_v2020.csv``; ``LabelError`` where it is not that.
 
     Returns
     -------
     DataFrame with the file's columns (as text) and the 14 observations as 1, 0 or NaN, after
     ``nih_targets``.
-
-    Raises
-    ------
-    LabelError
-        No such file, a missing column, no rows, or findings that ``nih_targets`` refuses.
     """
     table = read_csv(path)
     require_columns(table, ("Image Index", "Finding Labels", "Patient ID", "View Position"), path)
@@ -295,7 +288,8 @@ def read_nih(path):
 def nih_targets(findings, source="Finding Labels"):
     """Map NIH finding lists such as ``"Effusion|Mass"`` to the 14 observations.
 
-    A finding without a counterpart in CheXpert (Emphysema, Fibrosis, Hernia) leaves ``No Finding``
+    ``LabelError`` refuses an unknown finding, none at all, and ``No Finding`` beside another. A
+    finding without a counterpart in CheXpert (Emphysema, Fibrosis, Hernia) leaves ``No Finding``
     at 0 and everything else as it is. An observation without a counterpart in NIH is NaN.
     ``Lung Opacity`` is wider than NIH's Infiltration: it is 1 with Infiltration, 0 where the whole
     radiograph is normal, and NaN where something else was found.
@@ -308,30 +302,16 @@ def nih_targets(findings, source="Finding Labels"):
     Returns
     -------
     DataFrame [N, 14] of 1, 0, NaN, with the index of ``findings``.
-
-    Raises
-    ------
-    LabelError
-        An unknown finding, no finding at all, or ``No Finding`` together with another one.
     """
-    for row, text in enumerate(findings.fillna("")):
-        names = set(text.split("|")) - {""}
-        unknown = names - set(NIH_TO_CHEXPERT)
-        if unknown:
-            wrong = (
-                f"unknown finding {min(unknown)!r}. Expected names of NIH ChestX-ray14: "
-                f"{', '.join(NIH_TO_CHEXPERT)}."
-            )
-        elif not names:
-            wrong = (
-                "no finding is named. Expected 'No Finding' for a normal radiograph: write it "
-                "there, or remove the row."
-            )
-        elif "No Finding" in names and len(names) > 1:
-            wrong = f"{text!r} names 'No Finding' and another. Remove one of the two, or the row."
-        else:
-            continue
-        raise LabelError(f"{source}, line {line_of(row, source)}: {wrong}")
+    names = findings.fillna("").map(lambda text: set(text.split("|")) - {""})
+    unknown = names.map(lambda found: min(found - set(NIH_TO_CHEXPERT), default=""))
+    wrong = f"Expected names of NIH ChestX-ray14: {', '.join(NIH_TO_CHEXPERT)}."
+    refuse(unknown != "", unknown, source, "unknown finding {!r}. " + wrong)
+    wrong = "Expected 'No Finding' for a normal radiograph: write it there, or remove the row."
+    refuse(names.map(len) == 0, names, source, "no finding is named. " + wrong)
+    mixed = names.map(lambda found: "No Finding" in found and len(found) > 1)
+    wrong = "{!r} names 'No Finding' and another. Remove one of the two, or the row."
+    refuse(mixed, findings, source, wrong)
     present = findings.str.get_dummies("|").astype(bool)
     targets = pd.DataFrame(0.0, index=findings.index, columns=list(OBSERVATIONS))
     for nih_name, observation in NIH_TO_CHEXPERT.items():

@@ -16,6 +16,10 @@ The last two change how logits become probabilities, in training and ever after:
 take logits [B, L] and return probabilities [B, L] in which no child exceeds a parent.
 """
 
+import itertools
+from collections import Counter
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
@@ -24,31 +28,22 @@ FORMS = ("step", "hinge", "product")
 
 
 def masked_bce(logits, targets):
-    """Mean binary cross-entropy over the targets that are known.
+    """Mean binary cross-entropy over the targets that are known: those in [0, 1], not NaN.
 
-    Parameters
-    ----------
-    logits : float [B, L]
-    targets : float [B, L], values in [0, 1] or NaN.
-
-    Returns
-    -------
-    Scalar. With no NaN it equals ``torch.nn.BCEWithLogitsLoss``; with nothing known it is 0 and
-    so is its gradient.
+    With no NaN it equals ``torch.nn.BCEWithLogitsLoss``; with nothing known it is 0 and so is its
+    gradient.
     """
     _require_same_shape(logits, targets)
     known = ~torch.isnan(targets)
-    entropy = binary_cross_entropy_with_logits(
-        logits, torch.where(known, targets, 0.0), reduction="none"
-    )
+    filled = torch.where(known, targets, 0.0)
+    entropy = binary_cross_entropy_with_logits(logits, filled, reduction="none")
     return (entropy * known).sum() / known.sum().clamp(min=1)
 
 
 def _require_same_shape(logits, targets):
     if logits.shape != targets.shape:
-        raise ValueError(
-            f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)} differ in shape."
-        )
+        shapes = f"logits {tuple(logits.shape)} and targets {tuple(targets.shape)}"
+        raise ValueError(f"{shapes} differ in shape.")
 
 
 class BCELoss(nn.Module):
@@ -110,21 +105,16 @@ class HierarchicalBCELoss(nn.Module):
         values = penalties.reindex(hierarchy.edge_index)
         odd = values[~((values >= 0) & (values < float("inf")))]
         if len(odd):
-            raise ValueError(
-                f"the penalty of the edge {' → '.join(odd.index[0])} is {odd.iloc[0]}: expected a "
-                "number from 0."
-            )
-        self.form = form
-        self.weight = weight
-        parents, children = hierarchy.edge_positions
+            edge, value = " → ".join(odd.index[0]), odd.iloc[0]
+            raise ValueError(f"the penalty of the edge {edge} is {value}: expected 0 or more.")
+        self.form, self.weight = form, weight
+        values = torch.tensor(values.to_numpy(), dtype=torch.float32)
+        parents, children = map(torch.from_numpy, hierarchy.edge_positions)
         # Buffers move with the module to a GPU; they follow from the arguments, so no checkpoint
         # needs them.
-        for name, buffer in {
-            "parent_positions": torch.from_numpy(parents),
-            "child_positions": torch.from_numpy(children),
-            "penalties": torch.tensor(values.to_numpy(), dtype=torch.float32),
-        }.items():
-            self.register_buffer(name, buffer, persistent=False)
+        self.register_buffer("parent_positions", parents, persistent=False)
+        self.register_buffer("child_positions", children, persistent=False)
+        self.register_buffer("penalties", values, persistent=False)
 
     def forward(self, logits, targets):
         return masked_bce(logits, targets) + self.weight * self.penalty(logits)
@@ -162,7 +152,8 @@ class MaxConstraint(nn.Module):
 
         p_i = max over j in {i and its descendants} of sigmoid(logit_j)
 
-    The constraint module (MCM) of C-HMCNN: Giunchiglia & Lukasiewicz, NeurIPS 2020.
+    The constraint module (MCM) of C-HMCNN: Giunchiglia & Lukasiewicz, "Coherent hierarchical
+    multi-label classification networks", NeurIPS 2020.
     """
 
     def __init__(self, hierarchy):
@@ -183,17 +174,13 @@ def highest(logits, among):
 
 
 class MaxConstraintLoss(nn.Module):
-    """Binary cross-entropy of the constrained output (C-HMCNN's MCLoss).
+    """Binary cross-entropy of the constrained output (C-HMCNN's MCLoss, section 3 of that paper).
 
     For a negative label, the probability is that of ``MaxConstraint``: its own or its highest
     descendant's, whichever is at fault. For a positive one, the maximum runs over those
     descendants only that are positive themselves, so that a parent is never raised by a child that
-    is not there. (Sigmoid keeps order, so both maxima are taken over logits.)
-
-    References
-    ----------
-    Giunchiglia & Lukasiewicz, "Coherent hierarchical multi-label classification networks", NeurIPS
-    2020, section 3. Targets between 0 and 1 count as positive above one half.
+    is not there. (Sigmoid keeps order, so both maxima are taken over logits.) Targets between 0 and
+    1 count as positive above one half.
     """
 
     def __init__(self, hierarchy):
@@ -228,6 +215,34 @@ class Conditional(nn.Module):
     def forward(self, logits):
         # Summed label by label in one order, so that rounding cannot lift a child over its parent.
         return (logsigmoid(logits)[:, None, :] * self.above).sum(dim=2).exp()
+
+
+class NeverBoth(nn.Module):
+    """Make probabilities [B, L] keep what a hierarchy excludes: p(a) + p(b) is at most 1.
+
+    Of a pair, the label with fewer descendants gives way (of equals, the one in more exclusions):
+    it and all below it are at most what the other leaves. What was coherent along the edges stays
+    so, and a pair that adds up to 1 or less stays as it is.
+
+        p_a ← min(p_a, 1 − p_b)
+    """
+
+    def __init__(self, hierarchy):
+        super().__init__()
+        below = _below(hierarchy)
+        pairs = np.stack(hierarchy.apart_positions, axis=1).tolist()
+        size, often = below.sum(dim=1).tolist(), Counter(itertools.chain(*pairs))
+        self.pairs = [
+            sorted(pair, key=lambda label: (size[label], -often[label])) for pair in pairs
+        ]
+        self.register_buffer("below", below, persistent=False)
+
+    def forward(self, probabilities):
+        for lowered, other in self.pairs:
+            left = 1 - probabilities[:, other, None]
+            capped = torch.minimum(probabilities, left)
+            probabilities = torch.where(self.below[lowered], capped, probabilities)
+        return probabilities
 
 
 class ConditionalLoss(nn.Module):

@@ -65,7 +65,7 @@ class GreyToRGB(nn.Module):
 
 
 def build(preset="tiny", num_labels=21, dropout=0.5, weights="random"):
-    """Build a model.
+    """Build a ``ChestNet``, from images [B, 1, H, W] in [0, 1] to logits [B, num_labels].
 
     Parameters
     ----------
@@ -75,10 +75,6 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights="random"):
     dropout : the probability in the head; the paper's is 0.5.
     weights : "random", as the paper's, or "imagenet" (densenet121 only): torchvision's, downloaded
         if they are not in its cache, behind their own normalisation.
-
-    Returns
-    -------
-    A module from images [B, 1, H, W] in [0, 1] to logits [B, num_labels].
 
     Examples
     --------

@@ -12,6 +12,8 @@ RUNS = HOME / "runs"
 RESULTS = HOME / "results"
 CONFIGS = HOME / "configs" if HOME == _CHECKOUT else _PACKAGE / "experiments"
 """One YAML file per experiment; an installed package carries them as ``cxrlib/experiments``."""
+HIERARCHIES = HOME / "hierarchies" if HOME == _CHECKOUT else _PACKAGE / "hierarchies"
+"""One YAML file per hierarchy."""
 
 
 def cache():

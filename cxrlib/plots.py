@@ -94,15 +94,10 @@ def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1, ma
     return fig
 
 
-# --- The hierarchy -------------------------------------------------------------------------------
-
-
 def _layout(hierarchy):
     """Columns by depth (longest path from a root); rows by walking the graph depth first."""
-    depth, row = {}, {}
-    for label in nx.topological_sort(hierarchy.graph):
-        above = hierarchy.parents(label)
-        depth[label] = max((depth[parent] + 1 for parent in above), default=0)
+    columns, row = enumerate(nx.topological_generations(hierarchy.graph)), {}
+    depth = {label: column for column, labels in columns for label in labels}
 
     def place(label, next_row):
         if label in row:
@@ -120,10 +115,9 @@ def _layout(hierarchy):
     roots = [label for label in hierarchy.labels if depth[label] == 0]
     for root in sorted(roots, key=lambda label: not hierarchy.children(label)):
         next_row = place(root, next_row)
-    for column in set(depth.values()):  # two groups over the same children would share a place
-        lowest = -1.0
-        for label in sorted((name for name in row if depth[name] == column), key=row.get):
-            row[label] = lowest = max(row[label], lowest + 1)
+    lowest = dict.fromkeys(depth.values(), -1.0)  # of a column, so far
+    for label in sorted(row, key=row.get):  # two groups over the same children would share a place
+        row[label] = lowest[depth[label]] = max(row[label], lowest[depth[label]] + 1)
     return {label: (depth[label], -row[label]) for label in hierarchy.labels}
 
 
@@ -159,27 +153,22 @@ def draw_hierarchy(
     for name, (x, y) in places.items():
         value = None if values is None or np.isnan(values[name]) else float(values[name])
         share = 0 if value is None else np.clip((value - limits[0]) / (limits[1] - limits[0]), 0, 1)
-        box = FancyBboxPatch(
+        axis.add_patch(FancyBboxPatch(
             (x - half_width, y - half_height), 2 * half_width, 2 * half_height,
             boxstyle="round,pad=0,rounding_size=0.12", mutation_aspect=3,
             facecolor=shades(share * 0.85), edgecolor=RED if name in marked else GREY,
             linewidth=3 if name in marked else 1, zorder=3,
-        )  # fmt: skip
-        axis.add_patch(box)
+        ))  # fmt: skip
         text = name if value is None else f"{name}  {value:.2f}"
         colour = "white" if share > 0.6 else "black"
         axis.text(x, y, text, ha="center", va="center", fontsize=9.5, color=colour, zorder=4)
-    axis.set_xlim(-half_width - 0.05, depth + half_width + 0.05)
-    axis.set_ylim(-rows + 0.4, 0.6)
+    axis.set(xlim=(-half_width - 0.05, depth + half_width + 0.05), ylim=(-rows + 0.4, 0.6))
     axis.axis("off")
     if title:
         _title(axis, title)
     if label:
         axis.text(1, 0, label, transform=axis.transAxes, fontsize=11, ha="right", va="bottom")
     return fig
-
-
-# --- Labels and scores ---------------------------------------------------------------------------
 
 
 def bars(table, title, xlabel, height=None, colours=None, percent=True):
@@ -219,11 +208,8 @@ def heatmap(table, title, label, **options):
 def intervals(points, title, xlabel, low=None, high=None, reference=None, xlim=None):
     """Dots with intervals, a row per label.
 
-    Parameters
-    ----------
-    points : Series, or a DataFrame with one colour per column.
-    low, high : of the same shape; or None for dots alone.
-    reference : an x to draw a dashed line at.
+    ``points`` is a Series, or a DataFrame with one colour per column; ``low`` and ``high`` have its
+    shape, or are None for dots alone. ``reference`` is an x to draw a dashed line at.
     """
     points = points.to_frame() if points.ndim == 1 else points
     names = list(points.index)[::-1]
@@ -250,20 +236,14 @@ def intervals(points, title, xlabel, low=None, high=None, reference=None, xlim=N
     return fig
 
 
-# --- The loss ------------------------------------------------------------------------------------
-
-
 def loss_surface(forms, surfaces, title):
     """The penalty over the square of (p_parent, p_child), with arrows where training pushes.
 
-    Parameters
-    ----------
-    forms : names of the columns.
-    surfaces : for each, a function of two arrays returning (value, gradient of parent, of child).
+    ``forms`` are the names of the columns, and ``surfaces``, one for each, functions of two arrays
+    that return (value, gradient of parent, of child).
     """
     fig, axes = figure(1, len(forms), 4.1 * len(forms), 4.7, sharey=True)
-    fine = np.linspace(0.005, 0.995, 100)
-    coarse = np.linspace(0.06, 0.94, 11)
+    fine, coarse = np.linspace(0.005, 0.995, 100), np.linspace(0.06, 0.94, 11)
     for axis, form, surface in zip(np.atleast_1d(axes), forms, surfaces, strict=True):
         value, _, _ = surface(*np.meshgrid(fine, fine))
         image = axis.pcolormesh(fine, fine, value, cmap="Blues", vmin=0, vmax=1, rasterized=True)
@@ -284,14 +264,10 @@ def loss_surface(forms, surfaces, title):
     return fig
 
 
-# --- Training ------------------------------------------------------------------------------------
-
-
 def curves(tables, title):
     """Loss and AUROC by epoch, a colour per run. ``tables`` maps names to ``Run.curves``."""
     fig, (left, right) = figure(1, 2, 10, 4)
-    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    colours = [BLUE, ORANGE, GREEN, PINK, *colours]
+    colours = [BLUE, ORANGE, GREEN, PINK, *plt.rcParams["axes.prop_cycle"].by_key()["color"]]
     for (name, table), colour in zip(tables.items(), colours, strict=False):
         left.plot(table.index, table["train_loss"], color=colour, ls="--", lw=1.5)
         left.plot(table.index, table["val_loss"], color=colour, lw=2, label=name)

@@ -1,6 +1,6 @@
 """What `pytest --nbval` does not compare: progress bars and warnings go to stderr."""
 
-collect_ignore = ["scripts"]  # looking for doctests in them, pytest would run them
+collect_ignore = ["scripts", "conftest.py"]  # doctests are looked for by running what is here
 
 
 def pytest_collectstart(collector):

@@ -5,7 +5,8 @@ from sklearn.metrics import roc_auc_score
 from cxrlib import __main__ as command
 from cxrlib import card, configs, training
 from cxrlib.card import model_card
-from cxrlib.evaluation import EvaluationError
+from cxrlib.evaluation import EvaluationError, read_predictions
+from cxrlib.hierarchy import read_hierarchy
 from cxrlib.training import Settings
 
 
@@ -49,3 +50,19 @@ def test_commands_are_found(capsys):
     assert command.main([]) == 0
     assert "check FOLDER" in capsys.readouterr().out
     assert "unknown command 'train'" in command.main(["train"])
+
+
+@pytest.mark.parametrize("name", ["chexpert", "anatomy", "padchest"])
+def test_other_hierarchies_are_trained_and_told(track, tmp_path, name):
+    """CheXpert's and the course's own fit this track; PadChest's asks for labels it has not."""
+    hierarchy = read_hierarchy(name)
+    settings = Settings(size=32, epochs=1, batch_size=8, method="conditional")
+    if name == "padchest":
+        with pytest.raises(ValueError, match="none of the labels abnormal foreign body"):
+            training.train(track, hierarchy, settings, runs=tmp_path)
+        return
+    run = training.train(track, hierarchy, settings, runs=tmp_path)
+    assert training.find_run(run.folder).hierarchy == hierarchy
+    predictions = read_predictions(run.folder / "predictions.csv")
+    assert not hierarchy.incoherent(predictions.scores[list(hierarchy.labels)]).any()
+    assert f"with {len(hierarchy.labels)} outputs" in model_card(run.folder, resamples=20)

@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import pickle
 import time
@@ -350,3 +351,120 @@ def test_a_forest_is_projected_as_isotonic_regression_says():
     for row, nearest in zip(scores, found, strict=True):
         solved = optimize.isotonic_regression(row, increasing=False).x
         np.testing.assert_allclose(nearest, solved, atol=1e-12)
+
+
+# --- Exclusions -----------------------------------------------------------------------------------
+
+
+def with_exclusions():
+    return Hierarchy(
+        ["Normal", "Sick", "Lung", "Heart"],
+        [("Sick", "Lung"), ("Sick", "Heart")],
+        never_both=[("Sick", "Normal"), ("Lung", "Heart")],
+    )
+
+
+def test_exclusions_survive_files_pickles_and_order(tmp_path):
+    graph = with_exclusions()
+    assert graph.never_both == (("Normal", "Sick"), ("Lung", "Heart"))
+    graph.to_yaml(tmp_path / "h.yaml")
+    assert Hierarchy.from_yaml(tmp_path / "h.yaml") == graph
+    assert pickle.loads(pickle.dumps(graph)) == graph
+    assert graph != Hierarchy(graph.labels, graph.edges)
+    assert "never_both" not in Hierarchy(graph.labels, graph.edges).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("never_both", "message"),
+    [
+        ([("Sick", "Lung")], "'Sick' and 'Lung' exclude each other, so 'Lung'.*never be present"),
+        ([("Sick", "Sick")], "could never be present"),
+        ([("Sick", "Ill")], "unknown label 'Ill'"),
+        ([("Sick",)], "exclusion.*expected two labels"),
+        (["Sick"], "expected a list of labels, not"),
+        (None, "None: expected a list of pairs"),
+        ([("Normal", "Sick"), ("Sick", "Normal")], "duplicate exclusion .'Normal' and 'Sick'"),
+    ],
+)
+def test_an_exclusion_that_cannot_be_kept_is_named(never_both, message):
+    labels, edges = ["Normal", "Sick", "Lung"], [("Sick", "Lung")]
+    with pytest.raises(HierarchyError, match=message):
+        Hierarchy(labels, edges, never_both=never_both)
+
+
+def test_violations_of_exclusions_are_counted():
+    graph = with_exclusions()
+    rows = [[0.6, 0.7, 0.1, 0.2], [0.4, 0.7, 0.1, 0.2], [0.1, 0.9, 0.55, 0.45], [np.nan, 1, 1, 1]]
+    scores = pd.DataFrame(rows, columns=list(graph.labels))
+    found = graph.violations(scores)
+    assert found.loc[("Normal", "Sick")].tolist() == [1, 2]
+    assert found.loc[("Lung", "Heart")].tolist() == [1, 1], "0.55 and 0.45 add up to 1"
+    assert graph.incoherent(scores).tolist() == [True, True, False, True]
+    assert graph.incoherent(scores, 0.5).tolist() == [True, False, False, True]
+
+
+@st.composite
+def dags_with_exclusions(draw):
+    count = draw(st.integers(2, 7))
+    names = [f"L{n}" for n in range(count)]
+    pairs = [(a, b) for a in range(count) for b in range(a + 1, count)]
+    edges = draw(st.lists(st.sampled_from(pairs), unique=True, max_size=8))
+    graph = Hierarchy(names, [(names[a], names[b]) for a, b in edges])
+    apart = []
+    for a, b in draw(st.lists(st.sampled_from(pairs), unique=True, min_size=1, max_size=4)):
+        one, other = names[a], names[b]
+        with contextlib.suppress(HierarchyError):
+            Hierarchy(names, graph.edges, never_both=[(one, other)])
+            apart.append((one, other))
+    return Hierarchy(names, graph.edges, never_both=apart)
+
+
+@settings(max_examples=60, deadline=None)
+@given(dags_with_exclusions(), st.integers(0, 2**32 - 1))
+def test_projection_with_exclusions_equals_a_general_solver(graph, seed):
+    row = np.random.default_rng(seed).random(len(graph.labels))
+    parents, children = graph.edge_positions
+    ones, others = graph.apart_positions
+    limits = [
+        {"type": "ineq", "fun": lambda x: np.append(x[parents] - x[children], [0])},
+        {"type": "ineq", "fun": lambda x: np.append(1 - x[ones] - x[others], [0])},
+    ]
+    best = optimize.minimize(
+        lambda x: ((x - row) ** 2).sum(), row, jac=lambda x: 2 * (x - row), method="SLSQP",
+        constraints=limits, options={"ftol": 1e-16, "maxiter": 1000},
+    )  # fmt: skip
+    found = graph.make_coherent(graph.to_table(row[None]), "projection")
+    np.testing.assert_allclose(found.to_numpy()[0], best.x, atol=1e-6)
+    assert found.to_numpy().min() >= 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(dags_with_exclusions(), st.sampled_from(["max", "min", "projection"]))
+def test_repairs_keep_exclusions_and_leave_what_is_coherent(graph, how):
+    scores = graph.to_table(np.random.default_rng(0).random((20, len(graph.labels))))
+    repaired = graph.make_coherent(scores, how)
+    assert not graph.incoherent(repaired).any()
+    assert not graph.incoherent(repaired, 0.5).any()
+    again = graph.make_coherent(repaired, how)
+    np.testing.assert_allclose(again, repaired, atol=1e-9)
+
+
+def test_lowering_begins_with_the_most_probable_and_lowers_nothing_for_nothing():
+    chain = Hierarchy(["A", "B", "C"], [], never_both=[("A", "B"), ("B", "C")])
+    turned = Hierarchy(["C", "B", "A"], [], never_both=[("A", "B"), ("B", "C")])
+    scores = pd.DataFrame([[0.6, 0.8, 0.9]], columns=["A", "B", "C"])
+    for graph in (chain, turned):
+        found = graph.make_coherent(scores, "max")[["A", "B", "C"]].iloc[0]
+        assert found.tolist() == pytest.approx([0.6, 0.1, 0.9])
+    graph = Hierarchy(
+        ["Normal", "Sick", "Lung"], [("Sick", "Lung")], never_both=[("Normal", "Lung")]
+    )
+    row = graph.to_table([[0.8, 0.1, 0.9]])
+    lowered = graph.make_coherent(row, "min").iloc[0].tolist()
+    assert lowered == [0.8, 0.1, 0.1], "the lung's 0.9 falls with its parent, and excludes nothing"
+
+
+def test_with_exclusions_scores_are_probabilities():
+    graph = with_exclusions()
+    with pytest.raises(HierarchyError, match="must be probabilities"):
+        graph.make_coherent(graph.to_table([[4.0, 3.0, -2.0, 0.0]]))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cxrlib.hierarchy import Hierarchy, paper_hierarchy
+from cxrlib.hierarchy import Hierarchy, paper_hierarchy, read_hierarchy
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.losses import (
     FORMS,
@@ -17,9 +17,11 @@ from cxrlib.losses import (
     HierarchicalBCELoss,
     MaxConstraint,
     MaxConstraintLoss,
+    NeverBoth,
     masked_bce,
 )
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
+from cxrlib.training import Settings, make_readout
 
 PAPER = paper_hierarchy()
 
@@ -268,3 +270,28 @@ def test_five_thousand_labels_take_seconds():
     assert ConditionalLoss(chain).parents.sum() == 4999
     HierarchicalBCELoss(chain, fixed_penalties(chain))
     assert time.perf_counter() - start < 20
+
+
+# --- Exclusions -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["max-constraint", "conditional"])
+def test_a_readout_keeps_exclusions(method):
+    anatomy = read_hierarchy("anatomy")
+    logits = 4 * torch.randn(500, len(anatomy.labels), generator=torch.Generator().manual_seed(0))
+    before = make_readout(Settings(method=method), Hierarchy(anatomy.labels, anatomy.edges))(logits)
+    after = make_readout(Settings(method=method), anatomy)(logits)
+    none, sick = (anatomy.labels.index(name) for name in ("No Finding", "Abnormal"))
+    assert (before[:, none] + before[:, sick] > 1).any()
+    torch.testing.assert_close(after[:, none], before[:, none].minimum(1 - before[:, sick]))
+    rest = [i for i in range(len(anatomy.labels)) if i != none]
+    torch.testing.assert_close(after[:, rest], before[:, rest])
+    assert not anatomy.incoherent(anatomy.to_table(after)).any()
+
+
+def test_what_lies_below_an_excluded_label_is_lowered_with_it():
+    graph = Hierarchy(["a", "b", "c", "d", "e"], [("a", "b"), ("c", "d"), ("c", "e")],
+                      never_both=[("a", "c")])  # fmt: skip
+    probabilities = torch.tensor([[0.8, 0.7, 0.9, 0.6, 0.9], [0.3, 0.2, 0.7, 0.7, 0.1]])
+    expected = torch.tensor([[0.1, 0.1, 0.9, 0.6, 0.9], [0.3, 0.2, 0.7, 0.7, 0.1]])
+    torch.testing.assert_close(NeverBoth(graph)(probabilities), expected)

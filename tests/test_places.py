@@ -23,7 +23,7 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
 def test_installed_as_a_wheel_it_works_outside_the_repository(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     copy = tmp_path / "source"
-    copied = ("cxrlib", "configs", "pyproject.toml", "README.md", "LICENSE")
+    copied = ("cxrlib", "configs", "hierarchies", "pyproject.toml", "README.md", "LICENSE")
     copy.mkdir()
     subprocess.run(["cp", "-r", *(str(ROOT / name) for name in copied), str(copy)], check=True)
     subprocess.run([*command, "--wheel-dir", str(tmp_path), str(copy)], check=True)
@@ -31,7 +31,9 @@ def test_installed_as_a_wheel_it_works_outside_the_repository(tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     script = (
         "import cxrlib.places as p; from cxrlib.configs import read_config;"
-        "print(p.__file__, p.RUNS, read_config('paper').settings.preset)"
+        "from cxrlib.hierarchy import read_hierarchy;"
+        "print(p.__file__, p.RUNS, read_config('paper').settings.preset)\n"
+        "print(len(read_hierarchy('padchest').labels))"
     )
     work = tmp_path / "work é"
     work.mkdir()
@@ -44,4 +46,4 @@ def test_installed_as_a_wheel_it_works_outside_the_repository(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "site") in done.stdout
-    assert f"{work}/runs densenet121" in done.stdout
+    assert f"{work}/runs densenet121\n194" in done.stdout

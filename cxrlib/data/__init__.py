@@ -19,10 +19,4 @@ from cxrlib.data.chexpert import (
 from cxrlib.data.images import ImageMap, load_image, read_images
 from cxrlib.data.nih import NIH_TABLE
 from cxrlib.data.track import COLUMNS, SPLITS, DataError, Track, fewer, require_disjoint_patients
-from cxrlib.data.tracks import (
-    DEFAULT_FOLDER,
-    TRACK_TITLES,
-    data_folder,
-    open_track,
-    track_name,
-)
+from cxrlib.data.tracks import DEFAULT_FOLDER, TRACK_TITLES, data_folder, open_track, track_name

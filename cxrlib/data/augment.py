@@ -67,16 +67,9 @@ class Augmentation:
     flips: bool = False
 
     def __call__(self, images, draws):
-        """Change a batch.
+        """Change images [B, 1, H, W], uint8 or float in [0, 1]: float32 in [0, 1].
 
-        Parameters
-        ----------
-        images : uint8, or float in [0, 1], [B, 1, H, W].
-        draws : float [B, DRAWS], uniform in [0, 1), see ``draw``.
-
-        Returns
-        -------
-        float32 [B, 1, H, W] in [0, 1].
+        ``draws`` [B, DRAWS] are uniform in [0, 1), see ``draw``.
         """
         images = to_float(images)
         draws = draws.to(images.device)
@@ -124,10 +117,8 @@ def places_in(matrices, height, width):
     As ``torch.nn.functional.affine_grid`` with ``align_corners=False``, but faster: a row and a
     column are calculated instead of every pixel.
     """
-    x, y = (
-        (2 * torch.arange(n, device=matrices.device, dtype=matrices.dtype) + 1) / n - 1
-        for n in (width, height)
-    )
+    like = {"device": matrices.device, "dtype": matrices.dtype}
+    x, y = ((2 * torch.arange(n, **like) + 1) / n - 1 for n in (width, height))
     along = matrices[:, :, 0, None] * x
     down = matrices[:, :, 1, None] * y + matrices[:, :, 2, None]
     return (along[:, :, None, :] + down[:, :, :, None]).permute(0, 2, 3, 1)

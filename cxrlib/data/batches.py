@@ -23,7 +23,8 @@ class ChestDataset(Dataset):
     """Images and targets of some rows of a track's table.
 
     ``dataset[i]`` is an image as a model sees it, float32 [1, H, W] in [0, 1], and its target,
-    float32 [L]. Loaders fetch whole batches of grey levels instead (``fetch``).
+    float32 [L]. Loaders fetch whole batches of grey levels instead (``fetch``). ``DataError`` says
+    that an image is missing or cannot be read, or that there is none.
 
     Parameters
     ----------
@@ -33,11 +34,6 @@ class ChestDataset(Dataset):
     size : images come as [1, size, size].
     equalize : see ``augment.equalize``.
     white : see ``load_image``.
-
-    Raises
-    ------
-    DataError
-        An empty table, or an image that is missing or cannot be read.
     """
 
     def __init__(self, table, folder, targets, size, equalize=False, white=None):
@@ -82,8 +78,8 @@ class Share(Sampler):
         return -(-self.images // self.count)
 
     def __iter__(self):
-        mine = list(range(self.rank, self.images, self.count))
-        return iter(mine + [NOTHING] * (len(self) - len(mine)))
+        mine = range(self.rank, self.images, self.count)
+        return iter([*mine, *[NOTHING] * (len(self) - len(mine))])
 
 
 class ChestData(pl.LightningDataModule):
@@ -116,17 +112,10 @@ class ChestData(pl.LightningDataModule):
         augment_valid=False,
     ):
         super().__init__()
-        self.track = track
-        self.hierarchy = hierarchy
-        self.size = size
-        self.batch_size = batch_size
-        self.augment = augment or Augmentation()
-        self.augment_valid = augment_valid
-        self.workers = workers
-        self.seed = seed
-        self.equalize = equalize
-        self.first_epoch = 0
-        self._datasets = {}
+        self.track, self.hierarchy, self.workers, self.seed = track, hierarchy, workers, seed
+        self.size, self.batch_size, self.equalize = size, batch_size, equalize
+        self.augment, self.augment_valid = augment or Augmentation(), augment_valid
+        self.first_epoch, self._datasets = 0, {}
 
     def targets(self, split):
         """The 21 targets of a split as a DataFrame, in the hierarchy's order."""
@@ -135,14 +124,9 @@ class ChestData(pl.LightningDataModule):
     def dataset(self, split):
         """The dataset of a split, without any augmentation."""
         if split not in self._datasets:
-            self._datasets[split] = ChestDataset(
-                self.track.split(split),
-                self.track.folder,
-                self.targets(split),
-                self.size,
-                self.equalize,
-                self.track.opened.get("white"),
-            )
+            rows, targets = self.track.split(split), self.targets(split)
+            how = self.size, self.equalize, self.track.opened.get("white")
+            self._datasets[split] = ChestDataset(rows, self.track.folder, targets, *how)
         return self._datasets[split]
 
     def prepare(self, grey, items, epoch, split="train"):
@@ -160,10 +144,8 @@ class ChestData(pl.LightningDataModule):
         return self.prepare(grey, items, self.trainer.current_epoch, split), targets
 
     def _loader(self, split, training=False):
-        dataset = self.dataset(split)
-        count, rank = 1, 0
-        if self.trainer is not None:
-            count, rank = self.trainer.world_size, self.trainer.global_rank
+        dataset, trainer = self.dataset(split), self.trainer
+        count, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         if len(dataset) < count:
             raise DataError(f"{len(dataset)} {split} images for {count} processes: use fewer.")
         # The order of an epoch depends on the seed and on the epoch's number, which Lightning sets.
@@ -180,7 +162,7 @@ class ChestData(pl.LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # else workers would take from dropout's random numbers
-            collate_fn=_as_it_is,
+            collate_fn=tuple,  # ``fetch`` returns whole batches: there is nothing to put together
         )
 
     def train_dataloader(self):
@@ -188,8 +170,3 @@ class ChestData(pl.LightningDataModule):
 
     def val_dataloader(self):
         return self._loader("valid")
-
-
-def _as_it_is(batch):
-    """``fetch`` returns whole batches: there is nothing to put together."""
-    return batch

@@ -1,18 +1,17 @@
 """CheXpert's layout, which is also the phantom's: its tables, paths and batches."""
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cxrlib.data.track import DataError
+from cxrlib.data.track import DataError, _entries
 from cxrlib.labels import (
     OBSERVATIONS,
     apply_policy,
-    line_of,
     read_chexpert,
+    refuse,
     require_columns,
     require_unique,
 )
@@ -63,35 +62,29 @@ def _read_chexpert_table(folder, labels, uncertain):
             f"open_track(labels=...): {', '.join(label_sources(folder))}."
         )
     tables = {"train": LABEL_SOURCES[labels], "valid": "valid.csv", "test": test_table(folder)}
-    return pd.concat(
-        [
-            _read_chexpert_split(folder, split, name, uncertain)
-            for split, name in tables.items()
-            if name is not None
-        ],
-        ignore_index=True,
-    )
+    there = [(split, name) for split, name in tables.items() if name is not None]
+    parts = [_read_chexpert_split(folder, split, name, uncertain) for split, name in there]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _read_chexpert_split(folder, split, name, uncertain):
     path = table_path(folder, name)
     raw = read_chexpert(path)
     table = _parse_chexpert_paths(raw["Path"], path)
-    other = (table["split"] != split).to_numpy()
+    other = table["split"] != split
     if name == LABEL_SOURCES["truth"]:  # the phantom's truth is one table for all splits
         raw, table = raw[~other], table[~other].copy()
-    elif other.any():
-        row = int(np.argmax(other))
-        raise DataError(
-            f"{path}, line {line_of(row, path)}: {raw['Path'].iloc[row]!r} is an image of the "
-            f"split {table['split'].iloc[row]!r} in a table of {split!r}. Move the row to the "
-            "table of its split, or remove it."
-        )
+    else:
+        wrong = f"an image of the split {{!r}} in a table of {split!r}. Move the row to the table "
+        refuse(other, table["split"], path, wrong + "of its split, or remove it.", DataError)
     # Path, sex, age and view may be missing from a label file (test_labels.csv has none); the
     # demographics of the training images stand in train.csv.
     if "Sex" not in raw and split == "train" and name != "train.csv":
-        about = _demographics(table_path(folder, "train.csv"))
-        raw = raw.assign(**{name: table["path"].map(about[name]) for name in about})
+        source = table_path(folder, "train.csv")
+        about = read_chexpert(source)
+        require_columns(about, ("Sex", "Age"), source)
+        about = about.set_index(_parse_chexpert_paths(about["Path"], source)["path"])
+        raw = raw.assign(**{name: table["path"].map(about[name]) for name in ("Sex", "Age")})
     table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
     table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
     table["age"] = pd.to_numeric(raw["Age"], errors="coerce") if "Age" in raw else np.nan
@@ -99,13 +92,6 @@ def _read_chexpert_split(folder, split, name, uncertain):
     if any((folder / batch).is_dir() for batch in BATCHES) and not (folder / split).is_dir():
         table["path"] = _paths_in_batches(folder, table, split)
     return table
-
-
-def _demographics(path):
-    """Sex and age from train.csv, as text, indexed by the path inside the data folder."""
-    about = read_chexpert(path)
-    require_columns(about, ("Sex", "Age"), path)
-    return about.set_index(_parse_chexpert_paths(about["Path"], path)["path"])[["Sex", "Age"]]
 
 
 _LEAVES = re.compile(r"^/|\\|:|(?:^|/)\.\.(?:/|$)")
@@ -123,19 +109,11 @@ def _parse_chexpert_paths(paths, source):
     is written with five digits, so that patient7 and patient00007 are one person.
     """
     found = paths.str.extract(_CHEXPERT_PATH)
-    leaves = paths.str.contains(_LEAVES).to_numpy()
-    odd = leaves | found["path"].isna().to_numpy()
-    if odd.any():
-        row = int(np.argmax(odd))
-        where = f"{source}, line {line_of(row, source)}: the path {paths.iloc[row]!r}"
-        if leaves[row]:
-            raise DataError(
-                f"{where} leaves the data folder. Expected a relative path without '..'."
-            )
-        raise DataError(
-            f"{where} is not of the form …/train/patient00001/study1/view1_frontal.jpg (or valid, "
-            "or test)."
-        )
+    wrong = "the path {!r} leaves the data folder. Expected a relative path without '..'."
+    refuse(paths.str.contains(_LEAVES), paths, source, wrong, DataError)
+    form = "…/train/patient00001/study1/view1_frontal.jpg (or valid, or test)"
+    wrong = f"the path {{!r}} is not of the form {form}."
+    refuse(found["path"].isna(), paths, source, wrong, DataError)
     require_unique(found["path"], source)
     number = found["patient"].str.removeprefix("patient").str.lstrip("0")
     found["patient"] = "patient" + number.str.zfill(5)
@@ -149,13 +127,8 @@ def patients_in(folder, batch):
     Some programs unzip into one more folder, ``CheXpert-v1.0`` or one named as the batch.
     """
     tops = [folder / batch, *(folder / batch).glob("CheXpert*")]
-    return {
-        entry.name: f"{place.relative_to(folder).as_posix()}/{entry.name}"
-        for place in (*tops, *(top / BATCHES[batch] for top in tops))
-        if place.is_dir()
-        for entry in os.scandir(place)
-        if entry.name.startswith("patient")
-    }
+    found = _entries(folder, [*tops, *(top / BATCHES[batch] for top in tops)])
+    return {name: path for name, path in found.items() if name.startswith("patient")}
 
 
 def _paths_in_batches(folder, table, split):
@@ -168,12 +141,9 @@ def _paths_in_batches(folder, table, split):
     lost = home.isna()
     if lost.any():
         empty = [batch for batch, patients in found.items() if not patients]
-        mend = (
-            f"Missing or empty: {', '.join(map(repr, empty))}. Unzip it into this folder, beside "
-            "the others."
-            if empty
-            else f"Is each of {', '.join(map(repr, found))} unzipped to its end?"
-        )
+        mend = f"Is each of {', '.join(map(repr, found))} unzipped to its end?"
+        if empty:
+            mend = f"Missing or empty: {', '.join(map(repr, empty))}. Unzip it beside the others."
         raise DataError(
             f"{folder}: {lost.sum():,} of {len(lost):,} {split} images lie in no batch, the first "
             f"of them of {table['patient'][lost].iloc[0]}. {mend} `python -m cxrlib check "

@@ -5,7 +5,7 @@ import os
 import shutil
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,7 @@ def _eight_bits(image, white):
     if white is None or not (pixels.min() >= 0 and pixels.max() <= white):
         raise ValueError(
             f"grey levels from {pixels.min():g} to {pixels.max():g} in Pillow's mode "
-            f"{image.mode!r}, where white is {white or 'not known'}: say which level is white, for "
-            "instance white=4095"
+            f"{image.mode!r}, where white is {white or 'not known'}: say which it is, as white=4095"
         )
     return Image.fromarray((pixels * 255 / white + 0.5).astype(np.uint8))
 
@@ -104,12 +103,8 @@ class ImageMap:
 
     ``pixels.bin`` holds the grey levels, image after image, and ``index.csv`` says which file each
     came from, with its size and time: a file that has changed since is decoded anew, to the end.
-    Decoding that was interrupted goes on; a second process waits for the first.
-
-    Parameters
-    ----------
-    folder : of the radiographs.
-    size, white : see ``load_image``.
+    Decoding that was interrupted goes on; a second process waits for the first. ``size`` and
+    ``white`` are those of ``load_image``.
     """
 
     CHUNK = 4096
@@ -142,13 +137,8 @@ class ImageMap:
         return rows
 
     def read(self, rows):
-        """The grey levels of some rows, uint8 [B, 1, size, size], if they are what was decoded.
-
-        Raises
-        ------
-        DataError
-            The file holds other grey levels: it was replaced, or is damaged.
-        """
+        """The grey levels of some rows, uint8 [B, 1, size, size]; ``DataError`` if they are not
+        those that were decoded: the file was replaced, or is damaged."""
         images = np.asarray(self.pixels[rows])
         for row, image in zip(rows, images, strict=True):
             if zlib.crc32(image) != self._crc[row]:
@@ -183,21 +173,19 @@ class ImageMap:
             except FileNotFoundError:
                 missing.append(path)
         if missing:
+            first = self.source / missing[0]
             raise DataError(
-                f"{len(missing)} of {len(paths)} images are missing, the first of them "
-                f"{self.source / missing[0]}. Is the download complete? `python -m cxrlib check "
-                f"{self.source}` says what is there."
+                f"{len(missing)} of {len(paths)} images are missing, the first of them {first}. Is "
+                f"the download complete? `python -m cxrlib check {self.source}` says what is there."
             )
         return pd.DataFrame(found, columns=self.INDEX[:3])
 
     def _read_index(self):
-        try:
+        with suppress(FileNotFoundError, ValueError):  # none yet, or damaged: it is made anew
             index = pd.read_csv(self.folder / "index.csv", dtype={"path": str}, na_filter=False)
             there = os.path.getsize(self.folder / "pixels.bin") // self.size**2
             if tuple(index.columns) == self.INDEX and len(index) <= there:
                 return index
-        except (FileNotFoundError, ValueError):  # none yet, or damaged: it is made anew
-            pass
         return pd.DataFrame(columns=self.INDEX)
 
     def _decode(self, wanted, index):
@@ -241,8 +229,7 @@ def _writing(folder):
         raise OSError(
             error.errno,
             f"{folder}: the decoded images could not be kept ({error}). Free some space, or let "
-            "CXR_CACHE name a folder on another disk. What was decoded is kept: try again and it "
-            "goes on",
+            "CXR_CACHE name a folder on another disk, and try again: what was decoded is kept",
         ) from error
 
 

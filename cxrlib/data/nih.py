@@ -1,22 +1,13 @@
 """NIH ChestX-ray14's layout: its table, folders, official lists and boxes."""
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cxrlib.data.track import DataError, _some_patients
-from cxrlib.labels import (
-    NIH_TO_CHEXPERT,
-    OBSERVATIONS,
-    LabelError,
-    line_of,
-    read_csv,
-    read_nih,
-    require_columns,
-)
+from cxrlib.data.track import DataError, _entries, _some_patients
+from cxrlib.labels import NIH_TO_CHEXPERT, OBSERVATIONS, read_csv, read_nih, refuse, require_columns
 
 NIH_TABLE = "Data_Entry_2017_v2020.csv"
 
@@ -24,46 +15,25 @@ NIH_TABLE = "Data_Entry_2017_v2020.csv"
 def _read_nih_table(folder):
     source = folder / NIH_TABLE
     raw = read_nih(source)
-    where = _nih_images(folder)
-    odd = ~raw["Image Index"].str.fullmatch(r"(?!\.+$)[^/\\:]+").to_numpy()
-    if odd.any():
-        row = int(np.argmax(odd))
-        raise DataError(
-            f"{source}, line {line_of(row, source)}: the path {raw['Image Index'].iloc[row]!r} "
-            "leaves the data folder. Expected a file name such as 00000001_000.png."
-        )
+    names = raw["Image Index"]
+    # Images lie in images/, images_001/ or images_001/images/, and so on.
+    places = [*sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
+    where = _entries(folder, [folder / "images", *places])
+    wrong = "the path {!r} leaves the data folder. Expected a file name such as 00000001_000.png."
+    refuse(~names.str.fullmatch(r"(?!\.+$)[^/\\:]+"), names, source, wrong, DataError)
     # A program that rewrote the table may have made 1.0 of 1: still the same person.
     patients = raw["Patient ID"].str.extract(r"^\s*0*([0-9]+)(?:\.0*)?\s*$")[0]
-    if patients.isna().any():
-        row = int(np.argmax(patients.isna().to_numpy()))
-        raise DataError(
-            f"{source}, line {line_of(row, source)}: the Patient ID {raw['Patient ID'].iloc[row]!r}"
-            " is no whole number."
-        )
-    table = pd.DataFrame(
-        {
-            "path": raw["Image Index"].map(lambda name: where.get(name, f"images/{name}")),
-            "patient": "nih" + patients.str.zfill(5),
-            "study": raw["Image Index"].map(lambda name: Path(name).stem),
-            "view": "frontal",
-            "sex": raw.get("Patient Gender"),
-            "age": pd.to_numeric(raw.get("Patient Age"), errors="coerce"),
-        }
+    wrong = "the Patient ID {!r} is no whole number."
+    refuse(patients.isna(), raw["Patient ID"], source, wrong, DataError)
+    table = raw[list(OBSERVATIONS)].assign(
+        path=names.map(lambda name: where.get(name, f"images/{name}")),
+        patient="nih" + patients.str.zfill(5),
+        study=names.map(lambda name: Path(name).stem),
+        view="frontal",
+        sex=raw.get("Patient Gender"),
+        age=pd.to_numeric(raw.get("Patient Age"), errors="coerce"),
     )
-    table["split"] = _nih_splits(folder, raw["Image Index"], table["patient"])
-    return table.join(raw[list(OBSERVATIONS)])
-
-
-def _nih_images(folder):
-    """File name → path, from images/, images_001/ or images_001/images/, and so on."""
-    numbered = [*sorted(folder.glob("images_*")), *sorted(folder.glob("images_*/images"))]
-    folders = [folder / "images", *numbered]
-    return {
-        entry.name: f"{images.relative_to(folder).as_posix()}/{entry.name}"
-        for images in folders
-        if images.is_dir()
-        for entry in os.scandir(images)
-    }
+    return table.assign(split=_nih_splits(folder, names, table["patient"]))
 
 
 def _nih_splits(folder, names, patients):
@@ -113,13 +83,9 @@ def _read_boxes(folder, table):
     pixels = raw[columns[2:]].apply(pd.to_numeric, errors="coerce")
     inside = (pixels["x"] + pixels["width"] <= 1025) & (pixels["y"] + pixels["height"] <= 1025)
     inside &= (pixels[["x", "y"]] >= 0).all(axis=1) & (pixels[["width", "height"]] > 0).all(axis=1)
-    odd = (~inside | ~raw["finding"].isin(list(NIH_TO_CHEXPERT))).to_numpy()
-    if odd.any():
-        row = int(np.argmax(odd))
-        raise LabelError(
-            f"{source}, line {line_of(row, source)}: {', '.join(raw.iloc[row])}. Expected an image,"
-            " one of NIH's findings, and x, y, w, h in pixels inside the 1024 × 1024 original."
-        )
+    wrong = "Expected one of NIH's findings, and x, y, w, h in pixels of the 1024 × 1024 original."
+    odd = ~inside | ~raw["finding"].isin(list(NIH_TO_CHEXPERT))
+    refuse(odd, raw.agg(", ".join, axis=1), source, "{}. " + wrong)
     raw[columns[2:]] = pixels / 1024
     raw["observation"] = raw["finding"].map(NIH_TO_CHEXPERT)
     paths = table[["path"]].assign(name=table["path"].map(lambda path: Path(path).name))

@@ -1,5 +1,6 @@
 """A track: one table of radiographs, and what makes it valid."""
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,9 +42,8 @@ class Track:
     def __repr__(self):
         sizes = self.table["split"].value_counts()
         parts = ", ".join(f"{sizes.get(split, 0):,} {split}" for split in SPLITS)
-        return (
-            f"Track {self.name!r}: {parts} images of {self.table['patient'].nunique():,} patients"
-        )
+        patients = self.table["patient"].nunique()
+        return f"Track {self.name!r}: {parts} images of {patients:,} patients"
 
 
 def fewer(track, fraction, seed=0):
@@ -60,11 +60,9 @@ def fewer(track, fraction, seed=0):
     patients = np.sort(track.table.loc[train, "patient"].unique())
     order = np.random.default_rng(seed).permutation(patients)
     kept = order[: max(1, round(fraction * len(order)))]
-    rows = ~train | track.table["patient"].isin(kept)
+    table = track.table[~train | track.table["patient"].isin(kept)].reset_index(drop=True)
     chosen = {"fraction": float(fraction), "fraction_seed": int(seed)}
-    return replace(
-        track, table=track.table[rows].reset_index(drop=True), opened=track.opened | chosen
-    )
+    return replace(track, table=table, opened=track.opened | chosen)
 
 
 def require_disjoint_patients(table):
@@ -75,9 +73,18 @@ def require_disjoint_patients(table):
         others = f" ({len(shared) - 1} other patients too)" if len(shared) > 1 else ""
         raise DataError(
             f"patient {shared.index[0]} is in the splits {' and '.join(shared.iloc[0])}{others}. A "
-            "model would be tested on people it has seen: move all images of a patient into one "
-            "split."
+            "model would be tested on people it has seen: move all their images into one split."
         )
+
+
+def _entries(folder, places):
+    """Name → path in ``folder``, of what lies directly in any of ``places`` that are there."""
+    return {
+        entry.name: f"{place.relative_to(folder).as_posix()}/{entry.name}"
+        for place in places
+        if place.is_dir()
+        for entry in os.scandir(place)
+    }
 
 
 def _some_patients(patients, fraction, seed):

@@ -31,7 +31,7 @@ def data_folder():
 def open_track(
     folder=None, labels="visualchexbert", uncertain="U-Ones", views=("frontal",), white=None
 ):
-    """Read a folder of any of the three tracks into one table.
+    """Read a folder of any of the three tracks: a ``Track``, which is one table.
 
     Parameters
     ----------
@@ -42,10 +42,6 @@ def open_track(
     views : which views to keep, of "frontal" and "lateral".
     white : the grey level of white in the images, such as 4095 where 12 bits are kept in files of
         16; None for the highest that a file's format can hold, see ``load_image``.
-
-    Returns
-    -------
-    Track
 
     Raises
     ------
@@ -64,14 +60,11 @@ def open_track(
     }
     if folder == DEFAULT_FOLDER:
         cohort.write_cohort(folder)
-    unknown = set(views) - {"frontal", "lateral"} or (not views and {"none"})
-    if unknown or isinstance(views, str):
+    if isinstance(views, str) or len(views) == 0 or set(views) - {"frontal", "lateral"}:
         raise DataError(f"views={views!r}: expected a list of some of 'frontal' and 'lateral'.")
     name = track_name(folder)
-    if name == "nih":
-        table = _read_nih_table(folder)
-    else:
-        table = _read_chexpert_table(folder, labels, uncertain)
+    nih = name == "nih"
+    table = _read_nih_table(folder) if nih else _read_chexpert_table(folder, labels, uncertain)
     table = table[table["view"].isin(views)].reset_index(drop=True)
     if table.empty:
         raise DataError(f"{folder}: no image with a view of {', '.join(views)}.")

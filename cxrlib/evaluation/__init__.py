@@ -1,9 +1,11 @@
 """How good are the scores? Per label, on average, and with an interval.
 
 Truth and scores are tables with one row per image and one column per label. Truth is 1, 0 or NaN
-(not known: that image does not count for that label).
+(not known: that image does not count for that label). What cannot be used is refused with an
+``EvaluationError``, which names the argument, and the label or row.
 """
 
+from cxrlib.evaluation.agreement import agreement, reader_agreement
 from cxrlib.evaluation.auroc import (
     BLOCK,
     Evaluation,

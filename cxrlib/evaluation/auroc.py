@@ -20,9 +20,10 @@ class Evaluation:
     """What ``evaluate`` returns.
 
     ``per_label``: a row per label with ``positives``, ``negatives``, ``auroc``,
-    ``average_precision``. ``summary``: means over labels, by name. ``notes``: which labels were
-    left out of the means, and why. ``intervals``: ``low`` and ``high`` for every AUROC of the two
-    tables; None without a bootstrap. ``resamples``: the bootstrapped AUROCs [resamples, L].
+    ``average_precision``; the last two are NaN for a label with one class only, which is left out
+    of every mean. ``summary``: means over labels, by name. ``notes``: which labels were left out,
+    and why. ``intervals``: ``low`` and ``high`` for every AUROC of the two tables; None without a
+    bootstrap. ``resamples``: the bootstrapped AUROCs [resamples, L].
     """
 
     per_label: pd.DataFrame
@@ -33,7 +34,7 @@ class Evaluation:
 
 
 def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
-    """Measure scores against truth.
+    """Measure scores against truth: an ``Evaluation``.
 
     Parameters
     ----------
@@ -46,14 +47,6 @@ def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
     level : of the percentile intervals, between 0 and 1.
     seed : of the bootstrap, at least 0.
 
-    Returns
-    -------
-    Evaluation. A label with one class only has AUROC NaN and is left out of every mean.
-
-    Raises
-    ------
-    EvaluationError : rows or labels that do not fit, another value, or an option out of range.
-
     Examples
     --------
     >>> truth = pd.DataFrame({"Edema": [0, 0, 1, 1], "Fracture": [0, 0, 0, 0]})
@@ -65,9 +58,8 @@ def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
     ('Fracture: AUROC undefined, all 4 images are negative; left out of the means.',)
     """
     truth, scores = checks.tables(truth, scores)
-    rows = {label: _measure(truth[label], scores[label]) for label in truth.columns}
-    per_label = pd.DataFrame.from_dict(rows, orient="index").rename_axis("label")
-    per_label[["positives", "negatives"]] = per_label[["positives", "negatives"]].astype(int)
+    per_label = pd.DataFrame({label: _measure(truth[label], scores[label]) for label in truth}).T
+    per_label = per_label.astype({"positives": int, "negatives": int}).rename_axis("label")
     notes = tuple(_note(label, row) for label, row in per_label.iterrows() if np.isnan(row.auroc))
     summary = auroc_means(per_label[["auroc"]].T, per_label["positives"]).iloc[0]
     precisions = per_label["average_precision"]
@@ -131,20 +123,14 @@ def auroc_means(aurocs, positives):
 def bootstrap_auroc(truth, scores, groups=None, resamples=1000, seed=0):
     """AUROC of every label in resamples of the patients, drawn with replacement.
 
-    Returns
-    -------
-    DataFrame [resamples, L]; NaN where a resample has one class only.
+    A DataFrame [resamples, L]; NaN where a resample has one class only.
     """
     truth, scores = checks.tables(truth, scores)
     groups = None if groups is None else checks.by_row(groups, truth, "groups")
     weights = patient_weights(len(truth), groups, resamples, seed)
     blocks = np.split(weights, range(BLOCK, resamples, BLOCK))
-    return pd.DataFrame(
-        {
-            label: np.concatenate([weighted_auroc(truth[label], scores[label], b) for b in blocks])
-            for label in truth.columns
-        }
-    )
+    drawn = [{n: weighted_auroc(truth[n], scores[n], block) for n in truth} for block in blocks]
+    return pd.concat(map(pd.DataFrame, drawn), ignore_index=True)
 
 
 def evaluate_models(truth, scores, groups=None, resamples=1000, level=0.95, seed=0, mean_of=None):
@@ -221,8 +207,7 @@ def weighted_auroc(truth, scores, weights):
     y, s, weights = y[order], s[order], weights[:, known][:, order]
     positive, negative = weights * (y == 1), weights * (y == 0)
     below = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(negative, axis=1)], axis=1)
-    first = np.searchsorted(s, s, side="left")
-    last = np.searchsorted(s, s, side="right")
+    first, last = np.searchsorted(s, s, side="left"), np.searchsorted(s, s, side="right")
     wins = (positive * (below[:, first] + below[:, last]) / 2).sum(axis=1)
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
     return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)

@@ -10,60 +10,38 @@ from cxrlib.evaluation.auroc import known_values
 
 
 def calibration(truth, scores, bins=10):
-    """Expected calibration error per label, over bins of equal width.
+    """Expected calibration error per label, over bins of equal width: Series [L], 0 … 1.
 
     The mean over the bins (1 … 1,000 of them) of |share of positives − mean score|, weighted by the
-    bin's images, for tables [N, L] of 0/1/NaN and of probabilities.
-
-    Returns
-    -------
-    Series [L] in [0, 1]; NaN for a label with no known image.
+    bin's images, for tables [N, L] of 0/1/NaN and of probabilities; NaN where no image is known.
     """
     truth, scores = checks.tables(truth, scores, checks.probabilities)
     once = np.ones((1, len(truth)))
-    return pd.Series(
-        {label: float(weighted_ece(truth[label], scores[label], once, bins)[0]) for label in truth}
-    )
+    return pd.Series({n: weighted_ece(truth[n], scores[n], once, bins)[0] for n in truth})
 
 
 def reliability(truth, scores, bins=10):
     """The points of a reliability diagram for one label: Series or arrays [N], bins 1 … 1,000.
 
-    Returns
-    -------
-    DataFrame with a row per bin that holds images: ``score`` (their mean), ``positive`` (the share
-    that is positive), ``images``.
+    A row per bin that holds images: ``score`` (their mean), ``positive`` (the share that is
+    positive), ``images``.
     """
-    name, scores = (
-        getattr(scores, "name", None) or "score",
-        checks.by_row(scores, truth, "scores", True),
-    )
+    name = getattr(scores, "name", None) or "score"
+    scores = checks.by_row(scores, truth, "scores", blank=True)
     truth = checks.by_row(truth, scores, "truth", blank=True)
     truth, scores = checks.tables(truth.to_frame(name), scores.to_frame(name), checks.probabilities)
     _, y, s = known_values(truth[name], scores[name])
-    table = pd.DataFrame({"score": s, "positive": y, "images": 1})
-    number = _bin(s, bins)
-    means = table.groupby(number)[["score", "positive"]].mean()
-    return means.assign(images=table.groupby(number)["images"].sum()).rename_axis("bin")
+    table = pd.DataFrame({"bin": _bin(s, bins), "score": s, "positive": y, "images": 1})
+    return table.groupby("bin").agg({"score": "mean", "positive": "mean", "images": "sum"})
 
 
 def fit_temperatures(truth, scores):
-    """One temperature per label that makes its probabilities fit best.
+    """One temperature per label that makes its probabilities fit best: Series [L], 0.05 … 20.
 
-    A logit is divided by the temperature: above 1, the model was too sure. Fit on the validation
-    images, use on the test images. The order of scores, and with it the AUROC, stays.
-
-    Parameters
-    ----------
-    truth, scores : DataFrames [N, L] of 0/1/NaN and of probabilities.
-
-    Returns
-    -------
-    Series [L], 0.05 … 20, the minimum of the binary cross-entropy; 1 for a label with one class.
-
-    References
-    ----------
-    Guo et al. 2017, "On calibration of modern neural networks".
+    A logit is divided by the temperature: above 1, the model was too sure. It is fit for the least
+    cross-entropy of the validation images (tables [N, L] of 0/1/NaN and of probabilities), for use
+    on the test images; 1 for a label with one class. The order of scores, and with it the AUROC,
+    stays. Guo et al. 2017, "On calibration of modern neural networks".
     """
     truth, scores = checks.tables(truth, scores, checks.probabilities)
     return pd.Series({name: _temperature(truth[name], scores[name]) for name in truth})

@@ -34,9 +34,8 @@ def same_rows(table, values, name):
     indexes = [rows.index for rows in (table, values) if isinstance(rows, pd.Series | pd.DataFrame)]
     if len(indexes) == 2 and not indexes[0].equals(indexes[1]):
         raise EvaluationError(
-            f"{name} and the table beside it have different row indexes, so rows may not belong "
-            "together. If they are in the same order, call reset_index(drop=True) on both; else "
-            f"align them first, with {name}.loc[table.index]."
+            f"{name} and the table beside it have different row indexes. If rows are in the same "
+            f"order, reset_index(drop=True) of both; else align them, with {name}.loc[table.index]."
         )
 
 
@@ -64,14 +63,9 @@ def by_row(values, table, name, blank=False):
 
 def numbers(values, name, least=1):
     """``values`` [N], ``least`` or more, none of them NaN, as a float array."""
-    try:
-        array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise EvaluationError(f"{name}: expected numbers [N] ({error}).") from error
+    array = np.asarray(floats(values, name))
     if array.ndim != 1 or len(array) < least or np.isnan(array).any():
-        raise EvaluationError(
-            f"{name} {array.shape}: expected [N] without NaN, N at least {least}."
-        )
+        raise EvaluationError(f"{name} {array.shape}: expected [N] without NaN, at least {least}.")
     return array
 
 
@@ -83,7 +77,7 @@ def by_label(values, labels, name, low=-np.inf, high=np.inf):
     for label in labels:
         if (values.index == label).sum() != 1:
             raise EvaluationError(f"no {name} for {label!r}, or two: every label needs one.")
-    values = _floats(values[list(labels)], name)
+    values = floats(values[list(labels)], name)
     for label in labels:
         number(f"{name} of {label!r}", float(values[label]), low, high, Real)
     return values
@@ -114,15 +108,17 @@ def _table(table, name, good, expected):
     if table.empty or not table.columns.is_unique:
         what = "is an empty table" if table.empty else "has a label twice"
         raise EvaluationError(f"{name} {what}: expected rows, and one column for each label.")
-    table = pd.DataFrame({n: _floats(table[n], f"{name}, label {n!r}") for n in table.columns})
+    table = pd.DataFrame({n: floats(table[n], f"{name}, label {n!r}") for n in table.columns})
     for row, place in np.argwhere(~good(table.to_numpy())):
         where, value = f"{name}, row {row}, label {table.columns[place]!r}", table.iloc[row, place]
         raise EvaluationError(f"{where}: {value:g} is not {expected}.")
     return table
 
 
-def _floats(column, what):
+def floats(values, name):
+    """A Series as one of floats, anything else as an array of floats."""
     try:
-        return column.astype(float)
-    except (TypeError, ValueError) as error:
-        raise EvaluationError(f"{what}: expected numbers ({error}).") from error
+        series = isinstance(values, pd.Series)
+        return values.astype(float) if series else np.asarray(values, dtype=float)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise EvaluationError(f"{name}: expected numbers ({error}).") from error

@@ -36,8 +36,8 @@ def compare(truth, ours, others, groups=None, resamples=1000, level=0.95, seed=0
         draws.append(result.resamples.join(means))
         points.append(pd.concat([result.per_label["auroc"], result.summary[means.columns]]))
     table = pd.DataFrame({"ours": points[0], "others": points[1]})
-    ends = percentiles(draws[0] - draws[1], level)
-    return table.assign(difference=points[0] - points[1]).join(ends)
+    table["difference"] = table["ours"] - table["others"]
+    return table.join(percentiles(draws[0] - draws[1], level))
 
 
 def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0, minimum=20):
@@ -66,7 +66,8 @@ def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0,
     values = sorted(by.dropna().unique(), key=lambda value: (isinstance(value, str), value))
     if not values:
         raise EvaluationError("by: every row is NaN, so there is no subgroup.")
-    fewest = pd.concat([_fewest(truth[by == value]) for value in values], axis=1).min(axis=1)
+    counts = [(truth == y).groupby(by, sort=False).sum() for y in (0, 1)]
+    fewest = pd.concat(counts).min()  # the smaller class of every label in its poorest subgroup
     labels = [n for n in OBSERVATIONS if n in truth and fewest[n] >= minimum]
     if not labels:
         raise EvaluationError(
@@ -76,12 +77,10 @@ def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0,
     rows = {}
     for value in values:
         rows_in = by == value
-        result = evaluate(
-            truth.loc[rows_in, labels], scores.loc[rows_in, labels], groups[rows_in],
-            resamples, level, seed,
-        )  # fmt: skip
+        tables = (table.loc[rows_in, labels] for table in (truth, scores))
+        result = evaluate(*tables, groups[rows_in], resamples, level, seed)
         rows[value] = {
-            "images": int(rows_in.sum()),
+            "images": rows_in.sum(),
             "patients": groups[rows_in].nunique(),
             "macro_auroc_observations": result.summary["macro_auroc_observations"],
             **result.intervals.loc["macro_auroc_observations"],
@@ -89,11 +88,6 @@ def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0,
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.attrs["labels"] = labels
     return table.astype({"images": int, "patients": int})
-
-
-def _fewest(truth):
-    """The smaller class of every label [L]."""
-    return pd.concat([(truth == 0).sum(), (truth == 1).sum()], axis=1).min(axis=1)
 
 
 def measures(truth, scores, hierarchy, weights=None, bins=15):

@@ -42,20 +42,12 @@ def read_predictions(path, expected=None):
     """Read a CSV with the columns ``<label>_GT`` and ``<label>_Pred`` for every label.
 
     The paper's authors published theirs so, and ``training`` writes its own so. Other columns are
-    kept in ``about``; without one called ``patient``, patients are read from ``Path``.
+    kept in ``about``; without one called ``patient``, patients are read from ``Path``. ``expected``
+    are the Paths that should be there, each once, in any order; None takes what is there.
 
-    Parameters
-    ----------
-    expected : the Paths that should be there, each once, in any order; None to take what is there.
-
-    Raises
-    ------
-    EvaluationError
-        Columns without their partner, a score outside 0 … 1, truth that is not 0, 1 or blank, a
-        Path twice, a Path or patient that is blank, or rows that are missing or too many. The
-        message names line and label.
-    LabelError
-        No such file, no rows, or no readable table, see ``labels.read_csv``.
+    An ``EvaluationError`` names the line and label of a score outside 0 … 1, and of truth that is
+    not 0, 1 or blank; it also refuses a column without its partner, a Path twice, a blank patient,
+    and rows that are missing or too many. A ``LabelError`` says why a file is no readable table.
     """
     path = Path(path)
     raw = read_csv(path)
@@ -63,14 +55,12 @@ def read_predictions(path, expected=None):
     labels = [name.removesuffix("_Pred") for name in raw if name.endswith("_Pred")]
     truths = [name.removesuffix("_GT") for name in raw if name.endswith("_GT")]
     if not labels and not truths:
-        raise EvaluationError(
-            f"{path}: no column ends in _GT or _Pred. Expected '<label>_GT' and '<label>_Pred'."
-        )
+        raise EvaluationError(f"{path}: no column ends in _GT or _Pred; every label needs both.")
     alone = [f"{n}_Pred" for n in labels if n not in truths]
     alone += [f"{n}_GT" for n in truths if n not in labels]
     if alone:
         raise EvaluationError(f"{path}: the column {alone[0]!r} lacks its partner (_GT, _Pred).")
-    truth = pd.DataFrame({n: _numbers(raw[f"{n}_GT"], path, (0, 1), blank=True) for n in labels})
+    truth = pd.DataFrame({n: _numbers(raw[f"{n}_GT"], path) for n in labels})
     scores = pd.DataFrame({n: _numbers(raw[f"{n}_Pred"], path) for n in labels})
     about = raw.drop(columns=[f"{n}_{kind}" for n in labels for kind in ("GT", "Pred")])
     if "Path" in about:
@@ -87,18 +77,15 @@ def read_predictions(path, expected=None):
     return Predictions(about, truth, scores)
 
 
-def _numbers(column, path, choices=None, blank=False):
-    """A column of text as floats; 0 … 1, or one of ``choices``, or blank where that is allowed."""
+def _numbers(column, path):
+    """A column of text as floats: 0 … 1; or 0, 1 or blank where it holds the truth."""
     values = pd.to_numeric(column, errors="coerce")
-    empty = column.isna() | (column.astype(str).str.strip() == "")
-    good = values.isin(choices) if choices else values.between(0, 1)
-    bad = np.flatnonzero(~(good | (empty if blank else False)))
-    if len(bad):
-        what = "0, 1 or blank" if choices else "a probability from 0 to 1"
-        raise EvaluationError(
-            f"{path}, line {line_of(bad[0], path)}, column {column.name!r}: "
-            f"{column.iloc[bad[0]]!r} is not {what}."
-        )
+    good, what = values.between(0, 1), "a probability from 0 to 1"
+    if column.name.endswith("_GT"):
+        good, what = values.isin((0, 1)) | (column.str.strip() == ""), "0, 1 or blank"
+    for row in np.flatnonzero(~good):
+        place = f"{path}, line {line_of(row, path)}, column {column.name!r}"
+        raise EvaluationError(f"{place}: {column.iloc[row]!r} is not {what}.")
     return values.astype(float)
 
 
@@ -110,9 +97,7 @@ def _check_paths(paths, expected, source):
             f"{source}: {again.iloc[0]} is there more than once, in the lines "
             f"{', '.join(map(str, lines))}. Keep one row for each image."
         )
-    if expected is None:
-        return
-    expected = pd.Index(expected)
+    expected = pd.Index(paths if expected is None else expected)
     missing, surplus = expected.difference(paths), pd.Index(paths).difference(expected)
     for rows, what in ((missing, "missing"), (surplus, "not expected")):
         if len(rows):
@@ -134,9 +119,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         table = read_predictions(options.predictions)
-        result = (table.split(options.split) if options.split else table).evaluate(
-            resamples=options.resamples
-        )
+        table = table.split(options.split) if options.split else table
+        result = table.evaluate(resamples=options.resamples)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     intervals = pd.DataFrame() if result.intervals is None else result.intervals

@@ -27,11 +27,12 @@ def at_threshold(truth, scores, threshold=0.5):
 
 
 def hierarchical_f1(truth, scores, hierarchy, threshold=0.5):
-    """Micro-averaged hierarchical precision, recall and F1.
+    """Micro-averaged hierarchical ``precision``, ``recall`` and ``f1``: a Series.
 
     What is said of an image (the labels above the threshold) and what is true of it are two sets of
     labels. Each is completed by all ancestors; then what they share is counted over all images: to
-    call Edema where there is Consolidation is half right, since both are Fluid Accumulation.
+    call Edema where there is Consolidation is half right, since both are Fluid Accumulation. NaN
+    where nothing is called or present. Kiritchenko et al. 2005; Silla & Freitas 2011, section 6.
 
     Parameters
     ----------
@@ -39,14 +40,6 @@ def hierarchical_f1(truth, scores, hierarchy, threshold=0.5):
         set there, unless a present descendant makes it present.
     scores : DataFrame [N, L], with the same index.
     threshold : a number, or a Series by label.
-
-    Returns
-    -------
-    Series ``precision``, ``recall``, ``f1``; NaN where nothing is called or present.
-
-    References
-    ----------
-    Kiritchenko et al. 2005; Silla & Freitas 2011, section 6.
     """
     truth, scores = checks.tables(truth, scores)
     threshold = checks.by_label(threshold, truth.columns, "threshold")
@@ -61,7 +54,5 @@ def set_sizes(truth, scores, hierarchy, threshold=0.5):
     known_or_present = hierarchy.close(truth)
     known = known_or_present[list(hierarchy.labels)].notna().to_numpy()
     present = (known_or_present == 1).to_numpy()
-    called = hierarchy.close((scores > threshold).astype(float)).to_numpy() == 1
-    called &= known
-    sets = np.stack([called & present, called, present])
-    return sets.sum(axis=2).astype(float)
+    called = known & (hierarchy.close((scores > threshold).astype(float)).to_numpy() == 1)
+    return np.stack([called & present, called, present]).sum(axis=2).astype(float)

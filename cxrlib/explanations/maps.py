@@ -30,7 +30,7 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Maps:
-    """What ``explain`` returns, each map from 0 to 1.
+    """What ``explain`` returns; each map from 0 to 1, and 0 where nothing speaks for the label.
 
     ``features`` [B, L, h, w], at the resolution of the feature maps; ``images`` [B, L, H, W], the
     same enlarged to the images'; ``labels``, the names of the L maps.
@@ -46,7 +46,7 @@ class Maps:
 
 
 def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
-    """Class activation maps of a batch of images, for many labels at the price of one.
+    """Class activation ``Maps`` of a batch of images, for many labels at the price of one.
 
     Parameters
     ----------
@@ -57,18 +57,9 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         (Draelos & Carin 2020), "layercam" (Jiang et al. 2021) or "eigencam" (Muhammad & Yeasin
         2020), on the head's convolution after its ReLU, as in the paper.
     names : the names of the model's outputs in order; by default the paper's 21.
-    finer : 0 for that layer; 1 for the output of the last dense block
-        but one, whose maps are twice as fine and which knows less of what it sees; 2 and so on.
-
-    Returns
-    -------
-    Maps. A map is 0 everywhere where nothing speaks for the label.
-
-    Raises
-    ------
-    ValueError
-        An unknown method or label, images of another shape or range, names that do not fit the
-        model, a model that has no block so fine, or feature maps above 64 × 64 for Eigen-CAM.
+    finer : 0 for that layer; 1 for the output of the last dense block but one, whose maps are twice
+        as fine and which knows less of what it sees; 2 and so on, as far as the model has blocks.
+        Eigen-CAM takes maps of up to 64 × 64.
 
     Examples
     --------
@@ -86,24 +77,26 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         raise ValueError(f"{len(names)} names for a model with {outputs} outputs.")
     labels = names if labels is None else tuple(labels)
     places = find_labels(labels, names)
+    different = places[:1] if method == "eigencam" else places
+    targets = [ClassifierOutputTarget(place) for place in different]
     shared, asked, layer = _halves(model, finer)
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        # Also where the caller has switched gradients off for good.
-        with torch.inference_mode(False), torch.no_grad():
-            features = shared(images.clone())
-        different = places[:1] if method == "eigencam" else places
-        if method == "eigencam" and features[0, 0].numel() > 64 * 64:  # its SVD takes too long
-            raise ValueError("Eigen-CAM of features above 64 × 64: use smaller images or finer=0.")
-        cam = METHODS[method]
-        small = torch.stack([_maps(asked, layer, one, different, cam) for one in features])
-        small = small.expand(-1, len(places), -1, -1)
+        with torch.inference_mode(False):  # also for callers in inference mode
+            with torch.no_grad():
+                features = shared(images.clone())
+            if method == "eigencam" and features[0, 0].numel() > 64 * 64:  # its SVD takes too long
+                raise ValueError("Eigen-CAM of maps above 64 × 64: use smaller images or finer=0.")
+            with torch.enable_grad(), METHODS[method](asked, [layer]) as cam:
+                batches = (one.repeat(len(targets), 1, 1, 1).requires_grad_() for one in features)
+                small = torch.stack([torch.from_numpy(cam(batch, targets)) for batch in batches])
     finally:
         for module in training:
             module.training = True
         model.zero_grad(set_to_none=True)
+    small = small.expand(-1, len(places), -1, -1)
     large = interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False)
     return Maps(small, large, labels)
 
@@ -112,9 +105,8 @@ def find_labels(labels, names):
     """The positions of ``labels`` in ``names``; ``ValueError`` where one is unknown."""
     unknown = [label for label in labels if label not in names]
     if unknown or not labels or len(set(names)) < len(names):
-        raise ValueError(
-            f"unknown label {unknown[:1] or ''}, or two: choose from {', '.join(names)}."
-        )
+        wrong = f"unknown label {unknown[:1] or ''}, or two"
+        raise ValueError(f"{wrong}: choose from {', '.join(names)}.")
     return [names.index(label) for label in labels]
 
 
@@ -125,9 +117,7 @@ def _halves(model, finer):
     stages = stages_of(model.features)
     blocks = [i for i, stage in enumerate(stages) if isinstance(stage, _DenseBlock)]
     if isinstance(finer, bool) or not isinstance(finer, int) or not 0 < finer < len(blocks):
-        raise ValueError(
-            f"finer={finer!r}: expected a whole number from 0 to {len(blocks) - 1} for this model."
-        )
+        raise ValueError(f"finer={finer!r}: expected a whole number, 0 to {len(blocks) - 1}.")
     cut, layer = blocks[-1 - finer] + 1, nn.Identity()
     return nn.Sequential(*stages[:cut]), nn.Sequential(layer, *stages[cut:], model.head), layer
 
@@ -139,25 +129,13 @@ def stages_of(module):
     return [stage for part in module for stage in stages_of(part)]
 
 
-def _maps(asked, layer, features, places, method):
-    """Maps [L, h, w] of one image with features [C, h, w], for the outputs ``places``."""
-    targets = [ClassifierOutputTarget(place) for place in places]
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        method(model=asked, target_layers=[layer]) as cam,
-    ):
-        batch = features[None].repeat(len(places), 1, 1, 1).requires_grad_()
-        return torch.from_numpy(cam(input_tensor=batch, targets=targets))
-
-
 def check_images(images):
     """Raise ``ValueError`` unless images are float32 [B, 1, H, W] from 0 to 1."""
-    if not isinstance(images, torch.Tensor) or images.ndim != 4 or images.shape[1] != 1:
-        shape = tuple(getattr(images, "shape", ()))
+    shape = tuple(getattr(images, "shape", ()))
+    if not torch.is_tensor(images) or len(shape) != 4 or shape[1] != 1:
         raise ValueError(f"images of shape {shape}: expected [B, 1, H, W], one grey channel.")
-    if not len(images) or min(images.shape[-2:]) < 32:
-        raise ValueError(f"images of shape {tuple(images.shape)}: expected at least 1, 32 × 32.")
+    if not len(images) or min(shape[2:]) < 32:
+        raise ValueError(f"images of shape {shape}: expected at least 1, 32 × 32.")
     if images.dtype != torch.float32:
         way = "use images.float()" if images.is_floating_point() else "divide by 255"
         raise ValueError(f"images of type {images.dtype}: expected float32, 0 to 1 ({way}).")

@@ -56,13 +56,10 @@ def find_masks(track, paths, size):
     hierarchy, masks = paper_hierarchy(), {}
     for label in hierarchy.labels:
         below = [label, *hierarchy.descendants(label)]
-        kept = {}
-        for row, of_image in enumerate(found):
-            shown = [of_image[name] for name in below if name in of_image]
-            if shown and np.any(shown):
-                kept[row] = np.any(shown, axis=0)
-        if kept:
-            masks[label] = np.array(list(kept)), np.stack(list(kept.values()))
+        joint = [np.any([own[name] for name in below if name in own], axis=0) for own in found]
+        rows = [row for row, mask in enumerate(joint) if mask.any()]
+        if rows:
+            masks[label] = np.array(rows), np.stack([joint[row] for row in rows])
     return masks
 
 
@@ -94,15 +91,11 @@ def localisation(maps, masks, threshold=0.5):
 
     Returns
     -------
-    DataFrame [N]: ``hit``, whether the map's highest point lies in the mask (pointing game; where
-    several points are highest, the share of them that does); ``iou``, intersection over union;
-    ``auprc``, the area under the precision-recall curve over the pixels (average precision); and
-    ``chance``, the mask's share of the image, which is what a random point hits and, in the long
-    run, the AUPRC of a random map.
-
-    References
-    ----------
-    Zhang et al. 2018 (pointing game); Arun et al. 2021 (AUPRC of saliency maps).
+    DataFrame [N]: ``hit``, whether the map's highest point lies in the mask (pointing game, Zhang
+    et al. 2018; where several points are highest, the share of them that does); ``iou``,
+    intersection over union; ``auprc``, the area under the precision-recall curve over the pixels
+    (average precision; Arun et al. 2021); and ``chance``, the mask's share of the image, which is
+    what a random point hits and, in the long run, the AUPRC of a random map.
     """
     checks.number("threshold", threshold, 0, 1, Real)
     maps, masks = _check_masks(maps, masks)
@@ -146,10 +139,7 @@ def blind_map(maps):
 
 def _check_maps(*several, axes=(3,), low=-np.inf, high=np.inf):
     """Maps as finite floats [N, H, W] of one shape, from ``low`` to ``high`` but for rounding."""
-    try:
-        several = [np.asarray(maps, dtype=float) for maps in several]
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise EvaluationError(f"maps: expected numbers, [N, H, W] ({error}).") from error
+    several = [checks.floats(maps, "maps") for maps in several]
     shapes = {maps.shape for maps in several}
     if len(shapes) > 1 or several[0].ndim not in axes or not several[0].size:
         listed = " and ".join(str(maps.shape) for maps in several)
@@ -168,9 +158,7 @@ def _check_masks(maps, masks):
         raise ValueError(f"masks of type {masks.dtype}: expected bool.")
     empty = np.flatnonzero(~masks.any(axis=(1, 2)))
     if len(empty):
-        raise ValueError(
-            f"mask {empty[0]} is empty: leave out images on which the finding is not to be seen."
-        )
+        raise ValueError(f"mask {empty[0]} is empty: leave out images without the finding.")
     return maps, masks
 
 
@@ -227,7 +215,7 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
 
     *Deletion* blurs the highest places of the map first: the sooner the score falls, the better the
     map. *Insertion* starts from the blurred image and brings the highest places back first: the
-    sooner the score rises, the better.
+    sooner the score rises, the better (Petsiuk et al. 2018).
 
     Parameters
     ----------
@@ -242,10 +230,6 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
     Returns
     -------
     deletion, insertion : float arrays [B, steps + 1], the score with 0, 1, … of the steps done.
-
-    References
-    ----------
-    Petsiuk et al. 2018.
     """
     check_images(images)
     checks.number("steps", steps, 1, 1000)
@@ -275,13 +259,7 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
 def covered(groups, children):
     """The share of each child's map that lies in its group's: Σ min(group, child) / Σ child.
 
-    Parameters
-    ----------
-    groups, children : float [N, H, W], 0 … 1.
-
-    Returns
-    -------
-    float [N]; NaN where the child's map is empty.
+    For maps [N, H, W], 0 … 1: float [N], NaN where the child's map is empty.
     """
     groups, children = _check_maps(groups, children, low=0, high=1)
     mass = children.sum(axis=(1, 2))

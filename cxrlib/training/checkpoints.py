@@ -33,11 +33,13 @@ def read_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such checkpoint. There are: {found}.")
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            if part := archive.testzip():
+                raise ValueError(f"the checksum of {part} does not fit")
     except Exception as error:  # zipfile's own words on a file that is not whole differ
-        raise _damaged(path, error) from error
-    if damaged:
-        raise _damaged(path, f"the checksum of {damaged} does not fit")
+        raise RunError(
+            f"{path}: damaged ({error}). Delete this one file, or get it again from where it came; "
+            "to train the run again, give the folder another name."
+        ) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -47,13 +49,6 @@ def read_checkpoint(path):
             f"({type(error).__name__}). Only weights that can be read without running code from "
             "them are read: train again, or get the file from where it came."
         ) from None
-
-
-def _damaged(path, why):
-    return RunError(
-        f"{path}: damaged ({why}). Delete this one file, or get it again from where it came; to "
-        "train the run again, give the folder another name."
-    )
 
 
 class SafeCheckpoints(TorchCheckpointIO):
@@ -82,10 +77,7 @@ class SafeCheckpoints(TorchCheckpointIO):
 def load_model(path, settings, hierarchy):
     """The model of a checkpoint, in evaluation mode.
 
-    Raises
-    ------
-    RunError
-        Its weights are of another kind of model, or not all of them are numbers.
+    ``RunError`` if its weights are of another kind of model, or not all of them are numbers.
     """
     content, prefix = read_checkpoint(path), "model."
     state = content.get("state_dict") if isinstance(content, dict) else None

@@ -2,30 +2,23 @@
 
 import json
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.utilities.seed import isolate_rng
 
+from cxrlib.cohort import package_version, wait_for_lock
 from cxrlib.data.augment import AUGMENTATIONS
 from cxrlib.data.batches import ChestData
 from cxrlib.places import RUNS
 from cxrlib.training.checkpoints import RunError, SafeCheckpoints, load_model, read_checkpoint
 from cxrlib.training.methods import make_readout
 from cxrlib.training.module import Classifier, make_callbacks, quiet_lightning
-from cxrlib.training.runs import (
-    Experiment,
-    Run,
-    find_run,
-    is_finished,
-    is_helper,
-    only_here,
-    versions,
-    workplace,
-    write_whole,
-)
+from cxrlib.training.runs import Experiment, Run, find_run, is_finished, write_whole
 from cxrlib.training.scores import predictions_table
 from cxrlib.training.settings import DEFAULTS, Settings, trainer_options
 
@@ -46,14 +39,7 @@ def make_data(track, hierarchy, settings, workers=0):
 
 
 def train(
-    track,
-    hierarchy,
-    settings=None,
-    name="run",
-    runs=RUNS,
-    start=None,
-    trainer=None,
-    workers=0,
+    track, hierarchy, settings=None, name="run", runs=RUNS, start=None, trainer=None, workers=0
 ):
     """Train a model, go on with a training that was interrupted, or find the finished run.
 
@@ -92,7 +78,7 @@ def train(
             print(f"{name}: a few batches went well; after fast_dev_run nothing is kept.")
         return None
     folder = experiment.folder(runs)
-    with only_here(folder), as_many_threads():
+    with _only_here(folder), as_many_threads():
         if folder.exists() and not is_finished(folder):
             raise RunError(f"{folder}: holds no finished run. Move it away, or complete it.")
         if not is_finished(folder) and not _fit_and_publish(experiment, folder):
@@ -123,12 +109,26 @@ def as_many_threads(count=None):
         torch.set_num_threads(before)
 
 
+def _is_helper():
+    """Whether this process only helps another with a training (``devices`` above 1)."""
+    return (rank_zero_only.rank or 0) > 0 or int(os.environ.get("NODE_RANK", 0)) > 0
+
+
+def _only_here(folder):
+    """While one process trains a run, others wait; processes of one training share its lock."""
+    if _is_helper():
+        return nullcontext()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    waiting = f"{folder.name}: another process trains this run; waiting."
+    return wait_for_lock(folder.with_name(f".{folder.name}.lock"), waiting)
+
+
 def _fit_and_publish(experiment, folder):
-    """Train in the workplace and publish; False in a process that only helped."""
-    place = workplace(folder)
+    """Train in a hidden folder, and give it its name; False in a process that only helped."""
+    place = folder.with_name(f".{folder.name}.partial")
     try:
         place.mkdir(parents=True, exist_ok=True)
-        if not is_helper():
+        if not _is_helper():
             experiment.write(place)
         trainer = _fit(experiment, place)
         if not trainer.is_global_zero:
@@ -152,14 +152,11 @@ def _fit(experiment, place):
         model = load_start(start, settings, experiment.data.hierarchy) if start else None
         classifier = Classifier(settings, experiment.data.hierarchy, model)
         trainer = pl.Trainer(
-            **DEFAULTS
-            | experiment.trainer
-            | {
-                "max_epochs": settings.epochs,
-                "callbacks": make_callbacks(settings, place, experiment.name) if place else None,
-                "plugins": [SafeCheckpoints()],
-                "use_distributed_sampler": False,
-            }
+            **DEFAULTS | experiment.trainer,
+            max_epochs=settings.epochs,
+            callbacks=make_callbacks(settings, place, experiment.name) if place else None,
+            plugins=[SafeCheckpoints()],
+            use_distributed_sampler=False,
         )
         resumed = last if last and last.is_file() else None
         if resumed:
@@ -184,7 +181,12 @@ def _record(experiment, place, device):
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "seconds": round(curves["seconds"], 1),
         "code": " ".join(curves["codes"]),
-        "versions": versions(),
+        "versions": {
+            "cxrlib": package_version(),
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "torch": torch.__version__,
+            "pytorch_lightning": pl.__version__,
+        },
     }
     write_whole(place / "run.json", json.dumps(record, indent=2).encode())
 
@@ -194,26 +196,24 @@ def _switches_as_they_were():
     """What a trainer switches in the whole process (deterministic, benchmark) is switched back."""
     deterministic, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     names = ("CUBLAS_WORKSPACE_CONFIG", "PL_GLOBAL_SEED", "PL_SEED_WORKERS")
-    before = {name: os.environ.get(name) for name in names}
+    before = {name: os.environ[name] for name in names if name in os.environ}
     try:
         yield
     finally:
         torch.set_deterministic_debug_mode(deterministic)
         torch.backends.cudnn.benchmark = benchmark
-        for name, value in before.items():
+        for name in names:
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
-NEEDED = ("state_dict", "callbacks", "loops", "optimizer_states", "lr_schedulers")
+        os.environ.update(before)
 
 
 def _curves(last):
     """What the callback ``Curves`` kept in a checkpoint from which a training can go on."""
     state = read_checkpoint(last)
+    needed = ("callbacks", "state_dict", "loops", "optimizer_states", "lr_schedulers")
     try:
-        return [state[name] for name in NEEDED][1]["Curves"]
+        callbacks, *_ = [state[name] for name in needed]
+        return callbacks["Curves"]
     except (KeyError, TypeError) as error:
         raise RunError(
             f"{last}: no training can go on from it ({error!r} is missing). Get the file again "

@@ -9,6 +9,7 @@ from cxrlib.losses import (
     HierarchicalBCELoss,
     MaxConstraint,
     MaxConstraintLoss,
+    NeverBoth,
 )
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
 
@@ -17,12 +18,20 @@ def _sigmoid(hierarchy):
     return nn.Sigmoid()
 
 
-def _hbce(form):
-    def make(settings, hierarchy, targets):
-        penalties = PENALTIES[settings.penalties](hierarchy, targets)
-        return HierarchicalBCELoss(hierarchy, penalties, form=form, weight=settings.weight)
+def _coherent(readout):
+    """Along the edges by construction; where the hierarchy has exclusions, these are kept too."""
+
+    def make(hierarchy):
+        made = readout(hierarchy)
+        return nn.Sequential(made, NeverBoth(hierarchy)) if hierarchy.never_both else made
 
     return make
+
+
+def _hbce(settings, hierarchy, targets):
+    penalties = PENALTIES[settings.penalties](hierarchy, targets)
+    form = settings.method.removeprefix("hbce-")
+    return HierarchicalBCELoss(hierarchy, penalties, form, settings.weight)
 
 
 PENALTIES = {
@@ -33,11 +42,17 @@ PENALTIES = {
 METHODS = {
     "flat": (lambda settings, hierarchy, targets: BCELoss(), _sigmoid),
     "smooth": (lambda settings, hierarchy, targets: BCELoss(settings.smoothing), _sigmoid),
-    "hbce-step": (_hbce("step"), _sigmoid),
-    "hbce-hinge": (_hbce("hinge"), _sigmoid),
-    "hbce-product": (_hbce("product"), _sigmoid),
-    "max-constraint": (lambda settings, hierarchy, _: MaxConstraintLoss(hierarchy), MaxConstraint),
-    "conditional": (lambda settings, hierarchy, _: ConditionalLoss(hierarchy), Conditional),
+    "hbce-step": (_hbce, _sigmoid),
+    "hbce-hinge": (_hbce, _sigmoid),
+    "hbce-product": (_hbce, _sigmoid),
+    "max-constraint": (
+        lambda settings, hierarchy, _: MaxConstraintLoss(hierarchy),
+        _coherent(MaxConstraint),
+    ),
+    "conditional": (
+        lambda settings, hierarchy, _: ConditionalLoss(hierarchy),
+        _coherent(Conditional),
+    ),
 }
 """word → (loss from settings, hierarchy and training targets; readout from the hierarchy)"""
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torchmetrics.functional.classification import binary_auroc
 from tqdm import tqdm
 
@@ -28,28 +29,19 @@ class Classifier(pl.LightningModule):
     """A model, its loss and its readout, with the optimiser and schedule of a recipe.
 
     Logs ``train_loss`` (mean over the epoch), ``val_loss`` and ``val_auroc``: the macro mean over
-    the labels that have both classes among the validation images.
-
-    Parameters
-    ----------
-    settings : Settings
-    hierarchy : Hierarchy
-    model : from images to logits; by default, the preset of ``settings``.
+    the labels that have both classes among the validation images. ``model``, from images to logits,
+    is the preset of ``settings`` by default.
     """
 
     def __init__(self, settings, hierarchy, model=None):
         super().__init__()
-        self.settings = settings
-        self.hierarchy = hierarchy
-        labels = len(hierarchy.labels)
-        self.model = model or models.build(
-            settings.preset, labels, settings.dropout, settings.weights
-        )
+        self.settings, self.hierarchy = settings, hierarchy
+        shape = settings.preset, len(hierarchy.labels), settings.dropout, settings.weights
+        self.model = model or models.build(*shape)
         self.model.to(memory_format=torch.channels_last)
         if settings.compile:
             self.model.compile()
         self.readout = make_readout(settings, hierarchy)
-        self.validated = []
 
     def setup(self, stage):
         # Only now are the training labels there, on which data-driven penalties are counted.
@@ -81,9 +73,8 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_end(self):
         losses, counts, scores, truths = zip(*self.validated, strict=True)
         loss, count = self.all_gather((sum(losses), sum(counts)))  # of all processes
-        scores, truths = (
-            self.all_gather(torch.cat(parts)).flatten(end_dim=-2) for parts in (scores, truths)
-        )
+        scores = self.all_gather(torch.cat(scores)).flatten(end_dim=-2)
+        truths = self.all_gather(torch.cat(truths)).flatten(end_dim=-2)
         per_label = [
             binary_auroc(scores[:, i], truths[:, i], ignore_index=UNKNOWN, validate_args=False)
             for i in range(truths.shape[1])
@@ -98,15 +89,13 @@ class Classifier(pl.LightningModule):
         lr = self.settings.lr
         if self.settings.recipe == "paper":
             optimizer = torch.optim.Adam(self.parameters(), lr=lr)
-            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=0.9, patience=1, min_lr=1e-8
-            )
+            plateau = ReduceLROnPlateau(optimizer, factor=0.9, patience=1, min_lr=1e-8)
             every = getattr(self._trainer, "check_val_every_n_epoch", 1)
             schedule = {"scheduler": plateau, "monitor": "val_loss", "frequency": every}
             return {"optimizer": optimizer, "lr_scheduler": schedule}
         optimizer = torch.optim.AdamW(self.parameters(), lr=lr, weight_decay=0.01)
         steps = self.trainer.estimated_stepping_batches
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+        cycle = OneCycleLR(optimizer, lr, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
@@ -248,8 +237,7 @@ def quiet_lightning():
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        warnings.filterwarnings("ignore", module="torch.utils.data")
+        warnings.filterwarnings("ignore", module=r"pytorch_lightning|torch\.utils\.data")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:

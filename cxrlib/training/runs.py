@@ -9,19 +9,13 @@ import hashlib
 import json
 import os
 import re
-import sys
 import warnings
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import pytorch_lightning as pl
-import torch
 import yaml
-from filelock import FileLock, Timeout
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from cxrlib.hierarchy import Hierarchy
 from cxrlib.labels import OBSERVATIONS
@@ -33,17 +27,10 @@ RECIPE = 1
 """Raise it when the same settings and data are to give another result: earlier runs are then other
 runs. (After a mere rewording they need not be trained again.)"""
 
-_DECIDE = ["labels", "hierarchy", "penalties", "losses", "models", "data/*.py", "training/*.py"]
-
-
-def _code():
-    """Ten digits of the source that trains, as it was when this module was loaded."""
-    package = Path(__file__).parent.parent
-    files = [f for name in _DECIDE for f in sorted(package.glob(name.removesuffix(".py") + ".py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:10]
-
-
-CODE = _code()
+_DECIDE = ("labels", "penalties", "losses", "models", "hierarchy/*", "data/*", "training/*")
+_SOURCE = [f for name in _DECIDE for f in sorted(Path(__file__).parents[1].glob(f"{name}.py"))]
+CODE = hashlib.sha256(b"".join(file.read_bytes() for file in _SOURCE)).hexdigest()[:10]
+"""Ten digits of the source that trains, as it was when this module was loaded."""
 
 
 def check_name(name):
@@ -86,20 +73,12 @@ class Experiment:
 
     def write(self, folder):
         """Write ``config.yaml`` and what it refers to: the run can be made again from these."""
-        track, settings = self.data.track, asdict(self.settings)
+        opened, kept = self.data.track.opened, {"accelerator", *decisive(self.trainer)}
         config = {
             "name": self.name,
-            "data": {
-                **track.opened,
-                "hierarchy": "hierarchy.yaml",
-                "workers": self.data.workers,
-            },
-            "settings": settings,
-            "trainer": {
-                name: value
-                for name, value in self.trainer.items()
-                if name == "accelerator" or name in decisive(self.trainer)
-            },
+            "data": {**opened, "hierarchy": "hierarchy.yaml", "workers": self.data.workers},
+            "settings": asdict(self.settings),
+            "trainer": {name: value for name, value in self.trainer.items() if name in kept},
         }
         if self.start:
             config["start"] = "start.ckpt"
@@ -111,8 +90,7 @@ class Experiment:
 
 def data_fingerprint(data):
     """Ten digits of the labels, splits and grey levels that a run learns from and is tested on."""
-    columns = ["path", "patient", "split", *OBSERVATIONS]
-    table = data.track.table[columns]
+    table = data.track.table[["path", "patient", "split", *OBSERVATIONS]]
     digest = hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
     for split in ("train", "valid", "test"):
         if not data.track.split(split).empty:
@@ -138,36 +116,6 @@ def write_whole(path, content):
 def is_finished(folder):
     """Whether a folder holds a finished run."""
     return (folder / "run.json").is_file()
-
-
-def workplace(folder):
-    """The hidden folder beside a run's, in which it is trained; it becomes the run's at the end."""
-    return folder.with_name(f".{folder.name}.partial")
-
-
-def is_helper():
-    """Whether this process only helps another with a training (``devices`` above 1)."""
-    return (rank_zero_only.rank or 0) > 0 or int(os.environ.get("NODE_RANK", 0)) > 0
-
-
-@contextmanager
-def only_here(folder):
-    """While one process trains a run, others that want it wait here. (A lock ends with its process,
-    however that ends; processes of one training share the lock of the first.)"""
-    if is_helper():
-        yield
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{folder.name}: another process trains this run; waiting.", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True)
@@ -219,10 +167,7 @@ def read_record(folder):
 def find_run(folder, hierarchy=None):
     """Read a finished run from its folder.
 
-    Parameters
-    ----------
-    folder : of the run.
-    hierarchy : the hierarchy that it must have been trained with; None for whichever it was.
+    ``hierarchy`` is the one that it must have been trained with; None for whichever it was.
 
     Raises
     ------
@@ -252,21 +197,3 @@ def find_run(folder, hierarchy=None):
             stacklevel=2,
         )
     return Run(folder, Settings(**record["settings"]), own, curves, float(record["seconds"]))
-
-
-def versions():
-    """What a run was made with."""
-    from importlib import metadata
-
-    def of(name):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return "not installed"
-
-    return {
-        "cxrlib": of("cxrlib"),
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "torch": torch.__version__,
-        "pytorch_lightning": pl.__version__,
-    }

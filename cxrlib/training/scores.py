@@ -35,18 +35,11 @@ def predict(model, dataset, labels, readout=torch.sigmoid, batch_size=128):
 def score(run, track):
     """Score every image of a track, whatever its split, with the best weights of a run.
 
-    Returns
-    -------
-    DataFrame [N, L] of probabilities, with the index of ``track.table``.
+    Returns a DataFrame [N, L] of probabilities, with the index of ``track.table``.
     """
-    dataset = ChestDataset(
-        track.table,
-        track.folder,
-        run.hierarchy.derive(track.table[list(OBSERVATIONS)]),
-        run.settings.size,
-        run.settings.equalize,
-        track.opened.get("white"),
-    )
+    table, settings, white = track.table, run.settings, track.opened.get("white")
+    targets = run.hierarchy.derive(table[list(OBSERVATIONS)])
+    dataset = ChestDataset(table, track.folder, targets, settings.size, settings.equalize, white)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, readout = run.model().to(device), run.readout.to(device)
     return predict(model, dataset, run.hierarchy.labels, readout).set_index(track.table.index)
@@ -63,12 +56,11 @@ def predictions_table(model, data, readout=torch.sigmoid):
     """
     parts = []
     for split in ("valid", "test"):
-        rows = data.track.split(split)
+        rows = data.track.split(split).reset_index(drop=True)
         if rows.empty:
             continue
         truth = data.targets(split).reset_index(drop=True)
         scores = predict(model, data.dataset(split), truth.columns, readout)
-        about = rows[["path", "patient", "split"]].reset_index(drop=True)
-        about = about.rename(columns={"path": "Path"})
+        about = rows.rename(columns={"path": "Path"})[["Path", "patient", "split"]]
         parts.append(about.join(truth.add_suffix("_GT")).join(scores.add_suffix("_Pred")))
     return pd.concat(parts, ignore_index=True)

@@ -16,7 +16,7 @@ RECIPES = ("workshop", "paper")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything about a training run that is not data.
+    """Everything about a training run that is not data; ``ValueError`` names a field that is wrong.
 
     Attributes
     ----------
@@ -39,11 +39,6 @@ class Settings:
     batch_size, lr : images a step (of each process), and the (highest) learning rate.
     dropout : in the head.
     seed : of initialisation, order, augmentation and dropout.
-
-    Raises
-    ------
-    ValueError
-        A word that is no choice, or a number out of range; the message names the field.
     """
 
     method: str = "flat"
@@ -145,10 +140,7 @@ SAME = (("precision", "32-true"), ("precision", "32"), ("precision", 32))
 def trainer_options(given, settings):
     """The arguments for Lightning's ``Trainer``: those given that differ from its defaults.
 
-    Raises
-    ------
-    ValueError
-        One that does not exist, that a run cannot follow, or that leaves nothing to choose by.
+    ``ValueError`` names one that does not exist, or that a run cannot follow.
     """
     known = inspect.signature(pl.Trainer).parameters
     unknown = [name for name in given or {} if name not in known]

@@ -19,7 +19,7 @@ class Uncertainty:
     ``mean`` and ``std`` of the probability over the passes; entropies in nats, 0 … log 2:
     ``predictive_entropy`` of the mean probability (all doubt), ``expected_entropy``, the mean of
     the passes' entropies (doubt that each pass has: aleatoric), and ``mutual_information``, their
-    difference (doubt because the passes disagree: epistemic).
+    difference (doubt because the passes disagree: epistemic; Depeweg et al. 2018).
     """
 
     mean: torch.Tensor
@@ -30,11 +30,12 @@ class Uncertainty:
 
 
 def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
-    """Monte Carlo dropout: predict several times, each time with other units dropped.
+    """``Uncertainty`` by Monte Carlo dropout: predict several times, with other units dropped.
 
     Only the dropout modules are switched on. Everything else stays as in evaluation; in training
     mode batch normalisation would look at the batch, and change its buffers (notebook 07). All that
-    comes before the first dropout is the same in every pass and is computed once.
+    comes before the first dropout is the same in every pass and is computed once. Gal & Ghahramani
+    2016.
 
     Parameters
     ----------
@@ -42,19 +43,6 @@ def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
     images : float32 [B, 1, H, W], 0 … 1.
     passes : how many, 1 … 10,000. The paper makes 10.
     readout : from logits to probabilities, see ``training.make_readout``.
-
-    Returns
-    -------
-    Uncertainty
-
-    Raises
-    ------
-    ValueError
-        No passes, a model without dropout, or images of another shape or range.
-
-    References
-    ----------
-    Gal & Ghahramani 2016; Depeweg et al. 2018 for the decomposition.
     """
     return decompose(dropout_passes(model, images, passes, readout))
 
@@ -65,11 +53,8 @@ def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
     check_images(images)
     parts = list(model.head.children())
     first = next((i for i, part in enumerate(parts) if isinstance(part, nn.Dropout)), None)
-    if first is None or not any(part.p > 0 for part in parts if isinstance(part, nn.Dropout)):
-        raise ValueError(
-            "the model's head has no dropout (or one of probability 0): every pass would be the "
-            "same. Build the model with dropout above 0."
-        )
+    if not any(part.p > 0 for part in parts if isinstance(part, nn.Dropout)):
+        raise ValueError("no dropout above 0 in the model's head: every pass would be the same.")
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -116,16 +101,7 @@ def embed(model, images):
 
 
 def decompose(scores):
-    """Summarise the probabilities of several passes or models.
-
-    Parameters
-    ----------
-    scores : float [passes, B, L], 0 … 1.
-
-    Returns
-    -------
-    Uncertainty
-    """
+    """``Uncertainty`` of several passes' or models' probabilities: float [passes, B, L], 0 … 1."""
     inner, mean = entropy(scores).mean(dim=0), scores.mean(dim=0)
     total = entropy(mean)
     std = scores.std(dim=0, unbiased=False)
@@ -152,35 +128,24 @@ def risk_coverage(wrong, doubt):
     DataFrame [N] with ``coverage``, 1/N … 1, and ``risk``, the mean of ``wrong`` over the share
     ``coverage`` of the answers with the least doubt; of equal doubt, each counts with the mean of
     all that share it. The mean of ``risk`` is the area under the curve (AURC), small where doubt
-    knows errors.
-
-    References
-    ----------
-    Geifman & El-Yaniv 2017.
+    knows errors. Geifman & El-Yaniv 2017.
     """
-    values = checks.numbers(wrong, "wrong"), checks.numbers(doubt, "doubt")
+    losses, doubts = checks.numbers(wrong, "wrong"), checks.numbers(doubt, "doubt")
     checks.same_rows(wrong, doubt, "doubt (beside wrong)")
-    wrong, doubt = values
-    if not ((wrong >= 0) & (wrong <= 1)).all():
-        raise ValueError("wrong outside 0 to 1, or NaN: leave out answers of unknown truth.")
-    table = pd.DataFrame({"wrong": wrong, "doubt": doubt}).sort_values("doubt")
+    if not ((losses >= 0) & (losses <= 1)).all():
+        raise ValueError("wrong outside 0 to 1: leave out answers of unknown truth.")
+    table = pd.DataFrame({"wrong": losses, "doubt": doubts}).sort_values("doubt")
     expected = table.groupby("doubt")["wrong"].transform("mean").to_numpy()
-    count = np.arange(1, len(wrong) + 1)
-    return pd.DataFrame({"coverage": count / len(wrong), "risk": expected.cumsum() / count})
+    count = np.arange(1, len(table) + 1)
+    return pd.DataFrame({"coverage": count / len(table), "risk": expected.cumsum() / count})
 
 
 def odd_images(images, seed=0):
     """Images that a model of frontal radiographs should not be sure about.
 
-    Parameters
-    ----------
-    images : float32 [N, 1, H, H], 0 … 1, frontal radiographs, some of which are spoilt.
-    seed : of what is drawn, at least 0.
-
-    Returns
-    -------
-    dict : kind → float [N, 1, H, H]: "inverted" (black for white), "upside down", "on its side",
-    "blank", "noise", and "photograph", a landscape drawn by code.
+    A dict of as many images as there are in ``images``, frontal radiographs, float32 [N, 1, H, H],
+    0 … 1: "inverted" (black for white), "upside down", "on its side", "blank", "noise", and
+    "photograph", a landscape drawn by code. ``seed``, at least 0, is that of what is drawn.
     """
     check_images(images)
     checks.number("seed", seed, 0)

@@ -29,7 +29,8 @@ def fit_conformal(scores, truth, alpha=0.1, by_class=True, groups=None):
     """Split conformal prediction for every label on its own.
 
     How strange it would be to call an image "present" is 1 − p, and "absent" p. The limits are
-    quantiles of the strangeness of the truth on images the model was not trained on.
+    quantiles of the strangeness of the truth on images the model was not trained on. Vovk,
+    Gammerman & Shafer 2005 (Mondrian conformal prediction).
 
     Parameters
     ----------
@@ -43,10 +44,6 @@ def fit_conformal(scores, truth, alpha=0.1, by_class=True, groups=None):
     -------
     DataFrame indexed by (group, label) with the limits ``absent`` and ``present``; infinite where
     there are too few images to promise anything: then everything stays possible.
-
-    References
-    ----------
-    Vovk, Gammerman & Shafer 2005 (Mondrian conformal prediction).
     """
     checks.share("alpha", alpha)
     truth, scores = checks.tables(truth, scores, checks.probabilities)
@@ -59,24 +56,18 @@ def fit_conformal(scores, truth, alpha=0.1, by_class=True, groups=None):
             strange = {"absent": p[y == 0], "present": 1 - p[y == 1]}
             if not by_class:
                 strange = dict.fromkeys(strange, np.concatenate(list(strange.values())))
-            rows[group, label] = {
-                verdict: conformal_quantile(values, alpha) for verdict, values in strange.items()
-            }
+            rows[group, label] = {k: conformal_quantile(v, alpha) for k, v in strange.items()}
     return pd.DataFrame(rows).T.rename_axis(["group", "label"])
 
 
 def conformal_sets(scores, limits, groups=None):
-    """What remains possible for every image and label.
+    """What remains possible: [N, L] of "present", "absent", "unsure" (both are) or "neither".
 
     Parameters
     ----------
     scores : DataFrame [N, L] of probabilities.
     limits : of ``fit_conformal``, for all these labels and groups.
     groups : Series [N] with the index of scores, or array, where the limits are by group.
-
-    Returns
-    -------
-    DataFrame [N, L] of "present", "absent", "unsure" (both are possible) or "neither".
     """
     scores = checks.probabilities(scores)
     groups = _groups(groups, scores)
@@ -117,20 +108,12 @@ def _groups(groups, table):
 
 
 def doubt_groups(scores, hierarchy, factor):
-    """Scores under which groups are doubted more than observations, made coherent.
+    """Scores [N, L] under which groups are doubted more than observations, made coherent.
 
-    A group's doubt, one minus its score, is multiplied by ``factor``; then each group is raised to
-    the highest of its children, since who says the child has said the group.
-
-    Parameters
-    ----------
-    scores : DataFrame [N, L], 0 … 1.
-    factor : at least 1. With 1 a group is said as soon as an observation would be. With ``np.inf``
-        a group is never said for itself, which is plain abstention: an observation or nothing.
-
-    Returns
-    -------
-    DataFrame [N, L], coherent.
+    A group's doubt, one minus its score (0 … 1), is multiplied by ``factor``, at least 1; then each
+    group is raised to the highest of its children, since who says the child has said the group.
+    With a factor of 1 a group is said as soon as an observation would be. With ``np.inf`` a group
+    is never said for itself, which is plain abstention: an observation or nothing.
     """
     checks.number("factor", factor, 1, kind=Real)
     scores = checks.probabilities(scores)
@@ -144,32 +127,21 @@ def doubt_groups(scores, hierarchy, factor):
 
 
 def statements(scores, hierarchy, threshold):
-    """What is said of every image: the deepest labels that score at least ``threshold``.
+    """What is said of an image: the deepest labels that score at least ``threshold``; bool [N, L].
 
     Where a child falls below the threshold, its group may still reach it: "Fluid Accumulation, kind
     not certain" is said instead of Edema. "Uncertain" is never said: it states nothing.
 
     Parameters
     ----------
-    scores : DataFrame [N, L], coherent, of ``doubt_groups``.
+    scores : DataFrame [N, L], coherent, of ``doubt_groups``; in others, which are refused, a child
+        would be said while its group is denied.
     threshold : a number, 0 … 1, or infinite to say nothing.
-
-    Returns
-    -------
-    DataFrame [N, L] of bool.
-
-    Raises
-    ------
-    ValueError
-        Scores that are not coherent: a child would be said while its group is denied.
     """
     scores = checks.probabilities(scores)
     checks.number("threshold", threshold, -np.inf, kind=Real)
     if hierarchy.incoherent(scores).any():
-        raise ValueError(
-            "the scores are not coherent: a child would be said while its group is denied. Use "
-            "doubt_groups(scores, hierarchy, factor) first."
-        )
+        raise ValueError("the scores are not coherent, a child above its group: use doubt_groups.")
     reached = scores >= threshold
     said = pd.DataFrame(False, index=scores.index, columns=scores.columns)
     for label in _sayable(scores, hierarchy):
@@ -186,51 +158,37 @@ def _sayable(scores, hierarchy):
 def highest_wrong(scores, truth, hierarchy):
     """The highest score of a label that is not true: [N]; −infinity where there is none.
 
-    A report says something wrong exactly where its threshold is not above this.
-
-    Parameters
-    ----------
-    scores : DataFrame [N, L], coherent.
-    truth : DataFrame [N, L] of 0, 1, NaN with the same index; it is closed first (an ancestor of
-        what is true is true).
+    A report says something wrong exactly where its threshold is not above this. Scores [N, L] are
+    coherent; truth [N, L] of 0, 1, NaN, with the same index, is closed first (an ancestor of what
+    is true is true).
     """
-    truth, scores = checks.tables(
-        hierarchy.close(checks.truths(truth)), scores, checks.probabilities
-    )
-    labels = _sayable(scores, hierarchy)
-    wrong = scores[labels].where(truth[labels] == 0)
+    closed = hierarchy.close(checks.truths(truth))
+    closed, scores = checks.tables(closed, scores, checks.probabilities)
+    wrong = scores[_sayable(scores, hierarchy)].where(closed == 0)
     return wrong.max(axis=1).fillna(-np.inf).to_numpy()
 
 
 def control_risk(highest, patients, alpha):
     """The lowest threshold at which reports with a wrong statement are promised to be rare.
 
-    Conformal risk control: for a new patient, exchangeable with these, the expected share of images
-    whose report holds a wrong statement is at most ``alpha``. A patient's images count together as
-    one, since they are not independent.
+    Conformal risk control (Angelopoulos et al. 2022, eq. 4): for a new patient, exchangeable with
+    these, the expected share of images whose report holds a wrong statement is at most ``alpha``. A
+    patient's images count together as one, since they are not independent.
 
     Parameters
     ----------
     highest : [N], of ``highest_wrong`` on images the model was not trained on; no NaN.
     patients : [N], whose image it is; where both are Series, with the same index.
-    alpha : the risk that is accepted, 0 < α < 1.
-
-    Returns
-    -------
-    float: for ``statements``; infinite (say nothing) where there are too few patients.
-
-    References
-    ----------
-    Angelopoulos et al. 2022, eq. 4.
+    alpha : the risk that is accepted, 0 < α < 1. With too few patients for it the threshold is
+        infinite: say nothing.
     """
     checks.share("alpha", alpha)
-    checks.numbers(highest, "highest")
+    values = checks.numbers(highest, "highest")
     patients = checks.by_row(patients, highest, "patients")
-    highest = checks.numbers(highest, "highest")
     weight = 1 / patients.map(patients.value_counts()).to_numpy()  # of an image in its patient
     count = patients.nunique()
-    order = np.argsort(-highest)
-    descending = highest[order]
+    order = np.argsort(-values)
+    descending = values[order]
     risk = (weight[order].cumsum() + 1) / (count + 1)  # of a threshold at each of these values
     allowed = int(np.searchsorted(risk, alpha + 1e-12, side="right"))
     if 1 / (count + 1) > alpha:

@@ -569,9 +569,9 @@ def lesson(square):
 
 
 with_square, without_square = lesson(True), lesson(False)
-short = Settings(size=64, epochs=10, augment="none")
-cheat = training.train(with_square, hierarchy, short, name="shortcut-square").model()
-honest = training.train(without_square, hierarchy, short, name="shortcut-plain").model()
+short = Settings(size=64, epochs=15, augment="none")
+cheat = training.train(with_square, hierarchy, short, name="shortcut-square").model("last")
+honest = training.train(without_square, hierarchy, short, name="shortcut-plain").model("last")
 
 
 # %%

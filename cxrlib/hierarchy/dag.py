@@ -2,15 +2,12 @@
 
 A ``Hierarchy`` is a directed acyclic graph over label names. An edge (parent, child) says that
 the child is a kind of the parent: an image that shows the child shows the parent too. A label may
-have several parents.
+have several parents. It may also say that two labels exclude each other: no image shows both.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from heapq import heappop, heappush
-from itertools import count
 from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
@@ -20,11 +17,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cxrlib.labels import OBSERVATIONS, to_numbers
+from cxrlib.hierarchy.files import read_yaml
+from cxrlib.hierarchy.names import HierarchyError, few, names_of, no_duplicates
+from cxrlib.hierarchy.projection import keep_apart, project
+from cxrlib.labels import to_numbers
 
-
-class HierarchyError(ValueError):
-    """A hierarchy, or a table that should fit one, is not valid; the message names the label."""
+ROUNDING = 1e-6
+"""By how much two single-precision probabilities may miss the sum of 1."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,14 @@ class Hierarchy:
         ``Uncertain`` to 1 where none of the listed labels is present. A label that a table lacks
         and that is not named here is the OR of its children.
 
+    never_both : pairs of labels that no image shows together, such as No Finding and Abnormal.
+        Their probabilities must not add up to more than 1.
+
     Raises
     ------
     HierarchyError
         Labels that are no names, are there twice or unknown, a repeated edge, a rule that names
-        no label, or a cycle, spelt out edge by edge.
+        no label, a cycle, spelt out edge by edge, or a label that an exclusion makes impossible.
 
     Examples
     --------
@@ -57,34 +59,33 @@ class Hierarchy:
     labels: tuple[str, ...]
     edges: tuple[tuple[str, str], ...]
     none_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    never_both: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
         freeze = object.__setattr__
-        freeze(self, "labels", _names(self.labels, "the labels"))
+        freeze(self, "labels", names_of(self.labels, "the labels"))
         if not self.labels:
             raise HierarchyError("the list of labels is empty.")
-        _no_duplicates(self.labels, "label")
-        edges = [_names(edge, f"the edge {edge!r}") for edge in self.edges]
-        wrong = next((edge for edge in edges if len(edge) != 2), None)
-        if wrong is not None:
-            raise HierarchyError(f"the edge {wrong!r}: expected two labels, parent and child.")
+        no_duplicates(self.labels, "label")
+        edges = _pairs(self.edges, "edge", "parent and child")
+        apart = _pairs(self.never_both, "exclusion", "of which no image shows both")
         rules = {
-            label: _names(absent, f"the rule of {label!r}")
+            label: names_of(absent, f"the rule of {label!r}")
             for label, absent in dict(self.none_of).items()
         }
-        for name in [name for names in (*edges, rules, *rules.values()) for name in names]:
+        for name in [name for names in (*edges, *apart, rules, *rules.values()) for name in names]:
             self._known(name)
         # One order, whoever wrote them: a hierarchy read from a file equals the one written.
-        position = self._position.__getitem__
-        freeze(self, "edges", tuple(sorted(edges, key=lambda edge: tuple(map(position, edge)))))
+        freeze(self, "edges", self._sorted(edges))
+        freeze(self, "never_both", self._sorted(self._in_order(pair) for pair in apart))
         in_order = {label: self._in_order(rules[label]) for label in self._in_order(rules)}
         freeze(self, "none_of", MappingProxyType(in_order))
         self._validate()
 
     def _validate(self):
-        _no_duplicates([f"{parent} → {child}" for parent, child in self.edges], "edge")
+        no_duplicates([f"{parent} → {child}" for parent, child in self.edges], "edge")
         for label, absent in self.none_of.items():
-            _no_duplicates(absent, f"label in the rule of {label!r}:")
+            no_duplicates(absent, f"label in the rule of {label!r}:")
             if not absent:
                 raise HierarchyError(
                     f"the rule of {label!r} in none_of names no label. List those whose absence "
@@ -92,10 +93,20 @@ class Hierarchy:
                 )
         _no_cycle(self.graph, "edges")
         _no_cycle(self._sources, "rules for deriving labels")
+        no_duplicates([f"{a!r} and {b!r}" for a, b in self.never_both], "exclusion")
+        for one, other in self.never_both:
+            both = ({one} | nx.descendants(self.graph, one)) & (
+                {other} | nx.descendants(self.graph, other)
+            )
+            if both:
+                raise HierarchyError(
+                    f"{one!r} and {other!r} exclude each other, so {min(both)!r}, which would be a "
+                    "kind of both, could never be present. Remove the exclusion, or an edge."
+                )
 
     def __reduce__(self):
         # A mapping proxy does not pickle; data loader workers and DDP need one that does.
-        return type(self), (self.labels, self.edges, dict(self.none_of))
+        return type(self), (self.labels, self.edges, dict(self.none_of), self.never_both)
 
     # --- The graph -------------------------------------------------------------------------
 
@@ -126,9 +137,13 @@ class Hierarchy:
     def _in_order(self, labels):
         return tuple(sorted(labels, key=self._position.__getitem__))
 
+    def _sorted(self, pairs):
+        """Pairs of labels in the hierarchy's order."""
+        return tuple(sorted(pairs, key=lambda pair: tuple(map(self._position.get, pair))))
+
     def _known(self, label):
         if label not in self._position:
-            raise HierarchyError(f"unknown label {label!r}: the labels are {_few(self.labels)}.")
+            raise HierarchyError(f"unknown label {label!r}: the labels are {few(self.labels)}.")
         return label
 
     # --- Between names and positions ---------------------------------------------------------
@@ -140,8 +155,16 @@ class Hierarchy:
     @cached_property
     def edge_positions(self):
         """Positions of all parents and of all children: two int64 arrays [E], edge by edge."""
-        pairs = [tuple(map(self._position.__getitem__, edge)) for edge in self.edges]
-        return tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)
+        return self._positions_of(self.edges)
+
+    @cached_property
+    def apart_positions(self):
+        """Positions of the labels that exclude each other: two int64 arrays, pair by pair."""
+        return self._positions_of(self.never_both)
+
+    def _positions_of(self, pairs):
+        positions = [tuple(map(self._position.__getitem__, pair)) for pair in pairs]
+        return tuple(np.array(positions, dtype=np.int64).reshape(-1, 2).T)
 
     @cached_property
     def edges_bottom_up(self):
@@ -167,11 +190,11 @@ class Hierarchy:
         missing = [name for name in labels if name not in have]
         if missing:
             raise HierarchyError(
-                f"the table has no column {_few(map(repr, missing))}. It has "
-                f"{_few(map(repr, table.columns))}."
+                f"the table has no column {few(map(repr, missing))}. It has "
+                f"{few(map(repr, table.columns))}."
             )
         columns = table[list(labels)]
-        _no_duplicates(columns.columns, "column")
+        no_duplicates(columns.columns, "column")
         return columns
 
     # --- From observations to groups ---------------------------------------------------------
@@ -203,6 +226,11 @@ class Hierarchy:
         DataFrame [N, L] in the hierarchy's order, float64, with the index of the input.
         """
         have = set(observations.columns)
+        if not have & set(self.labels):
+            raise HierarchyError(
+                f"the table has none of the labels {few(self.labels)}. It has "
+                f"{few(map(repr, observations.columns))}."
+            )
         given = self._columns(observations, [label for label in self.labels if label in have])
         array = to_numbers(
             given, lambda x: (x >= 0) & (x <= 1), "0, 1, between them, or NaN", HierarchyError
@@ -237,13 +265,24 @@ class Hierarchy:
 
     # --- Coherence ---------------------------------------------------------------------------
 
-    def _edge_scores(self, scores):
+    def _scores_of(self, scores, pairs):
         array = self.to_numbers(scores, lambda values: ~np.isnan(values), "a number")
-        parents, children = self.edge_positions
-        return array[:, parents], array[:, children]
+        first, second = pairs
+        return array[:, first], array[:, second]
+
+    def _broken(self, scores, threshold):
+        """Bool [N, edges and exclusions]: which are broken, hard; soft where threshold is None."""
+        parent, child = self._scores_of(scores, self.edge_positions)
+        one, other = self._scores_of(scores, self.apart_positions)
+        if threshold is None:
+            return np.hstack([child > parent, one + other > 1 + ROUNDING])
+        if not isinstance(threshold, Real) or np.isnan(threshold):
+            raise HierarchyError(f"threshold={threshold!r}: expected a number.")
+        above = (one > threshold) & (other > threshold)
+        return np.hstack([(child > threshold) & (parent < threshold), above])
 
     def violations(self, scores, threshold=0.5):
-        """Count, for every edge, the images whose scores contradict it.
+        """Count, for every edge and every exclusion, the images whose scores contradict it.
 
         Parameters
         ----------
@@ -252,57 +291,71 @@ class Hierarchy:
 
         Returns
         -------
-        DataFrame indexed by (parent, child): ``hard``, images with the child above the threshold
-        and the parent below it; ``soft``, images with the child above the parent. NaN never counts.
+        DataFrame indexed by (parent, child), then by the pairs of ``never_both``. ``hard``: images
+        with the child above the threshold and the parent below it, or with both of a pair above it.
+        ``soft``: images with the child above the parent, or a pair that adds up to more than 1. NaN
+        never counts.
         """
-        parent, child = self._edge_scores(scores)
-        hard = _hard(parent, child, threshold)
-        return pd.DataFrame(
-            {"hard": hard.sum(axis=0), "soft": (child > parent).sum(axis=0)}, index=self.edge_index
-        )
+        hard, soft = self._broken(scores, threshold), self._broken(scores, None)
+        index = self.edge_index.append(pd.MultiIndex.from_tuples(self.never_both, names=self._ENDS))
+        index = index if self.never_both else self.edge_index
+        return pd.DataFrame({"hard": hard.sum(axis=0), "soft": soft.sum(axis=0)}, index=index)
 
     def incoherent(self, scores, threshold=None):
-        """Whether each image breaks at least one edge: a boolean Series [N].
+        """Whether each image breaks at least one edge or exclusion: a boolean Series [N].
 
-        Soft where no threshold is given (a child scores above its parent), hard otherwise.
+        Soft where no threshold is given (a child scores above its parent, or two labels that
+        exclude each other add up to more than 1), hard otherwise. Scores that are not softly
+        incoherent contradict no edge at any threshold, and (up to rounding) no exclusion at one of
+        0.5 or more; at a lower one, two labels of 0.4 may both be above it.
         """
-        parent, child = self._edge_scores(scores)
-        broken = child > parent
-        if threshold is not None:
-            broken = _hard(parent, child, threshold)
+        broken = self._broken(scores, threshold)
         return pd.Series(broken.any(axis=1), index=scores.index, name="incoherent")
 
     def make_coherent(self, scores, how="max"):
-        """Repair scores so that no child scores above any of its parents.
+        """Repair scores so that no child scores above any of its parents, and no two labels that
+        exclude each other add up to more than 1.
 
         Parameters
         ----------
-        scores : DataFrame [N, L], no NaN.
+        scores : DataFrame [N, L], no NaN; probabilities, if there are exclusions.
         how : ``"max"`` raises a parent to its highest descendant (trust the children);
             ``"min"`` lowers a child to its lowest ancestor (trust the parents);
             ``"projection"`` changes scores least, in the sum of squares: parents and children meet
-            each other halfway.
+            each other halfway. Where a pair still adds up to more than 1, "max" and "min" lower
+            the less probable of the two, and what is below it, beginning with the most probable
+            label (of equals, with the first).
         """
         if how not in ("max", "min", "projection"):
             raise HierarchyError(f"how={how!r}: expected 'max', 'min' or 'projection'.")
         repaired = self.to_numbers(scores, np.isfinite, "a finite number")
+        if self.never_both and not ((repaired >= 0) & (repaired <= 1)).all():
+            raise HierarchyError("with exclusions, scores must be probabilities, from 0 to 1.")
         if np.isnan(repaired).any():
             raise HierarchyError("scores hold NaN; every label needs a score before the repair.")
-        if how == "projection":
-            repaired = project(repaired, *self.edge_positions)  # up to rounding; max does the rest
+        if how == "projection":  # up to rounding; the rest is done below
+            repaired = project(repaired, self.edge_positions, self.apart_positions)
         of = np.array(repaired.T, order="C")  # one row for each label
         if how == "min":
-            for parent, child in reversed(self.edges_bottom_up):
-                np.minimum(of[child], of[parent], out=of[child])
+            self._lower_children(of)
         else:
             for parent, child in self.edges_bottom_up:
                 np.maximum(of[parent], of[child], out=of[parent])
+        if self.never_both:
+            keep_apart(of, *self.apart_positions)
+            self._lower_children(of)
         return self.to_table(of.T, scores.index)
+
+    def _lower_children(self, of):
+        for parent, child in reversed(self.edges_bottom_up):
+            np.minimum(of[child], of[parent], out=of[child])
+
+    _ENDS = ("parent", "child")
 
     @cached_property
     def edge_index(self):
         """The edges as a pandas ``MultiIndex`` with the levels parent and child."""
-        return pd.MultiIndex.from_tuples(self.edges, names=["parent", "child"])
+        return pd.MultiIndex.from_tuples(self.edges, names=self._ENDS)
 
     # --- Files -------------------------------------------------------------------------------
 
@@ -314,19 +367,24 @@ class Hierarchy:
                 label: list(self.children(label)) for label in self.labels if self.children(label)
             },
             "none_of": {label: list(absent) for label, absent in self.none_of.items()},
-        }
+        } | ({"never_both": list(map(list, self.never_both))} if self.never_both else {})
 
     @classmethod
     def from_dict(cls, content):
         """The inverse of ``to_dict``; ``HierarchyError`` where it is not of that form."""
         if not isinstance(content, dict) or not isinstance(content.get("labels"), list):
             raise HierarchyError("expected a list called 'labels' at the top level.")
-        unknown = [name for name in content if name not in ("labels", "children", "none_of")]
+        known = ("labels", "children", "none_of", "never_both")
+        unknown = [name for name in content if name not in known]
         if unknown:
-            raise HierarchyError(f"unknown entry {unknown[0]!r}; see 'labels', 'children'.")
+            raise HierarchyError(f"unknown entry {unknown[0]!r}; there are {', '.join(known)}.")
+        never_both = content.get("never_both")
+        never_both = [] if never_both is None else never_both
+        if not isinstance(never_both, list):
+            raise HierarchyError("'never_both': expected a list of pairs of labels.")
         children, none_of = (_lists(content.get(name), name) for name in ("children", "none_of"))
         edges = [(parent, child) for parent, below in children.items() for child in below]
-        return cls(content["labels"], edges, none_of)
+        return cls(content["labels"], edges, none_of, never_both)
 
     def to_yaml(self, path):
         """Write the hierarchy as a YAML file that a person can edit."""
@@ -335,7 +393,7 @@ class Hierarchy:
 
     @classmethod
     def from_yaml(cls, path):
-        """Read a hierarchy from a YAML file with ``labels``, ``children`` and ``none_of``."""
+        """Read a hierarchy from a YAML file in the form of ``to_dict``."""
         try:
             return cls.from_dict(read_yaml(Path(path)))
         except HierarchyError as error:
@@ -344,109 +402,15 @@ class Hierarchy:
             raise HierarchyError(f"{path}: not valid YAML in UTF-8 ({error}).") from error
 
 
-def _hard(parent, child, threshold):
-    if not isinstance(threshold, Real) or np.isnan(threshold):
-        raise HierarchyError(f"threshold={threshold!r}: expected a number.")
-    return (child > threshold) & (parent < threshold)
-
-
-def project(scores, parents, children, tolerance=1e-10, rounds=20_000):
-    """The nearest scores, in least squares, in which no child is above its parent.
-
-    First only the edge from each label's lowest parent counts: those make a forest, in which the
-    nearest scores are exact and quickly found. Where they break no other edge either, nothing
-    nearer can exist. Other rows are left to Dykstra's algorithm, which knows all edges.
-
-    Parameters
-    ----------
-    scores : float [N, L]
-    parents, children : int [E], the columns that each edge joins.
-
-    References
-    ----------
-    Pardalos & Xue 1999 (trees); Boyle & Dykstra 1986.
-    """
-    edges = nx.DiGraph(zip(parents.tolist(), children.tolist(), strict=True))
-    most_parents, most_children = (
-        max((n for _, n in degree), default=0) for degree in (edges.in_degree, edges.out_degree)
-    )
-    if most_parents > most_children:  # upside down it is more of a forest
-        return -project(-scores, children, parents, tolerance, rounds)
-    order = list(nx.topological_sort(edges))
-    rank = {label: n for n, label in enumerate(order)}
-    lowest = {c: max(edges.predecessors(c), key=rank.get) for c in order if edges.in_degree(c)}
-    broken = (scores[:, parents] < scores[:, children]).any(axis=1)
-    nearest = np.array(scores, dtype=float)
-    for row in np.flatnonzero(broken):
-        nearest[row] = _project_forest(nearest[row].tolist(), order, lowest)
-    broken = (nearest[:, parents] < nearest[:, children]).any(axis=1)
-    if broken.any():
-        nearest[broken] = _dykstra(scores[broken], parents, children, tolerance, rounds)
-    return nearest
-
-
-def _project_forest(scores, order, parent_of):
-    """The same for one row of scores, where a label has one parent at most.
-
-    From the leaves upwards, a label that is below one of the blocks under it is pooled with the
-    highest of them: all labels of a block get its mean.
-    """
-    total, size = list(scores), [1] * len(scores)
-    below = defaultdict(list)  # the blocks right below a block, as a heap: (−mean, its top label)
-    pooled = set()
-    for label in reversed(order):
-        blocks = below[label]
-        while blocks and -blocks[0][0] > total[label] / size[label]:
-            _, top = heappop(blocks)
-            pooled.add(top)
-            total[label] += total[top]
-            size[label] += size[top]
-            blocks, fewer = sorted((blocks, below.pop(top)), key=len, reverse=True)
-            for block in fewer:
-                heappush(blocks, block)
-        below[label] = blocks
-        if label in parent_of:
-            heappush(below[parent_of[label]], (-total[label] / size[label], label))
-    for label in order:
-        scores[label] = scores[parent_of[label]] if label in pooled else total[label] / size[label]
-    return scores
-
-
-def _dykstra(scores, parents, children, tolerance, rounds):
-    """The same for any edges, up to a tolerance.
-
-    Mend one edge after the other (both ends move to their mean), but first take back what was done
-    for that edge in the round before. The rounds converge to the projection on what all edges allow
-    together; without the taking back they would only reach some coherent scores. Edges that share
-    no label are mended at once.
-    """
-    of = np.array(scores.T, order="C")  # one row for each label
-    moved = np.zeros((len(parents), len(scores)))
-    groups = _apart(parents, children)
-    for _ in range(rounds):
-        largest = 0.0
-        for edges in groups:
-            parent, child = parents[edges], children[edges]
-            mend = np.maximum(of[child] - of[parent] + 2 * moved[edges], 0) / 2
-            change = mend - moved[edges]
-            of[parent] += change
-            of[child] -= change
-            moved[edges] = mend
-            largest = max(largest, np.abs(change).max(initial=0))
-        if largest < tolerance:
-            return of.T
-    raise HierarchyError(f"the projection did not settle in {rounds} rounds.")
-
-
-def _apart(parents, children):
-    """The edges in groups in which no two share a label: lists of their numbers."""
-    groups, taken = defaultdict(list), defaultdict(set)
-    for edge, (parent, child) in enumerate(zip(parents.tolist(), children.tolist(), strict=True)):
-        free = next(n for n in count() if n not in taken[parent] and n not in taken[child])
-        groups[free].append(edge)
-        taken[parent].add(free)
-        taken[child].add(free)
-    return list(groups.values())
+def _pairs(pairs, kind, what):
+    """Pairs of names, each a tuple of two."""
+    if not isinstance(pairs, Iterable):
+        raise HierarchyError(f"{pairs!r}: expected a list of pairs, each an {kind}.")
+    made = [names_of(pair, f"the {kind} {pair!r}") for pair in pairs]
+    for pair in made:
+        if len(pair) != 2:
+            raise HierarchyError(f"the {kind} {pair!r}: expected two labels, {what}.")
+    return made
 
 
 def _kleene_or(columns):
@@ -464,107 +428,9 @@ def _lists(mapping, name):
     return mapping
 
 
-def _few(names, joint=", "):
-    """Names for a message, which must not fill the screen."""
-    names = list(names)
-    return joint.join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-
-
-def _names(names, what):
-    """``names`` as a tuple of str, if that is what they are."""
-    if isinstance(names, str):
-        raise HierarchyError(f"{what}: expected a list of labels, not the text {names!r}.")
-    names = tuple(names)
-    for name in names:
-        if not (isinstance(name, str) and name.strip() and name.isprintable()):
-            raise HierarchyError(
-                f"{what}: {name!r} is not a name. Expected printable text; in YAML, quote "
-                "words such as yes, no and null, numbers and dates."
-            )
-    return tuple(map(str, names))
-
-
-def read_yaml(path, depth=3):
-    """The content of a small, plain YAML file: no anchors, tags, keys twice or deep nesting."""
-    if path.stat().st_size > 1_000_000:
-        raise HierarchyError("over 1 MB, which is too large.")
-    text = path.read_text(encoding="utf-8-sig")
-    nested = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if getattr(event, "anchor", None) or getattr(event, "tag", None):
-            raise HierarchyError(f"{event.start_mark}: expected no anchor (&, *) and no tag (!).")
-        nested += isinstance(event, yaml.CollectionStartEvent)
-        nested -= isinstance(event, yaml.CollectionEndEvent)
-        if nested > depth:
-            raise HierarchyError(f"{event.start_mark}: lists inside lists, deeper than {depth}.")
-    return yaml.load(text, Loader=_Loader)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """PyYAML's own keeps the last of two values with one key, and says nothing."""
-
-    def construct_mapping(self, node, deep=False):
-        _no_duplicates([str(key.value) for key, _ in node.value], "key")
-        return super().construct_mapping(node, deep)
-
-
-def _no_duplicates(names, kind):
-    seen = set()
-    for name in names:
-        if name in seen:
-            raise HierarchyError(f"duplicate {kind} {name!r}: each may appear once.")
-        seen.add(name)
-
-
 def _no_cycle(graph, what):
     if nx.is_directed_acyclic_graph(graph):
         return
     cycle = nx.find_cycle(graph)
-    path = _few([cycle[0][0], *(edge[1] for edge in cycle)], " → ")
+    path = few([cycle[0][0], *(edge[1] for edge in cycle)], " → ")
     raise HierarchyError(f"the {what} form a cycle: {path}. Remove one of them.")
-
-
-GROUPS = (
-    "Abnormal",
-    "Cardiac",
-    "Fluid Accumulation",
-    "Missing Lung Tissue",
-    "Opacity",
-    "Other",
-)
-"""The paper's six groups, sorted by name."""
-
-PAPER_CHILDREN = {
-    "Abnormal": ("Opacity", "Cardiac", "Other"),
-    "Opacity": ("Lung Opacity", "Lung Lesion", "Fluid Accumulation", "Missing Lung Tissue"),
-    "Fluid Accumulation": ("Edema", "Consolidation", "Pleural Effusion", "Pneumonia"),
-    "Missing Lung Tissue": ("Atelectasis", "Pneumothorax", "Pleural Other"),
-    "Cardiac": ("Enlarged Cardiomediastinum", "Cardiomegaly"),
-    "Other": ("Fracture", "Support Devices"),
-    "Enlarged Cardiomediastinum": ("Cardiomegaly",),
-    "Consolidation": ("Pneumonia",),
-}
-
-
-def paper_hierarchy():
-    """The hierarchy of arXiv 2502.03591: 21 labels, 20 edges.
-
-    The order of the labels is the paper's: the 14 observations sorted by name, ``Uncertain``
-    (none of the 14 is present; it is not CheXpert's −1), and the 6 groups sorted by name.
-    ``Abnormal`` is "neither No Finding nor Uncertain". Cardiomegaly and Pneumonia have two parents,
-    so this is a DAG and not a tree.
-
-    Examples
-    --------
-    >>> hierarchy = paper_hierarchy()
-    >>> len(hierarchy.labels), len(hierarchy.edges)
-    (21, 20)
-    >>> hierarchy.parents("Pneumonia")
-    ('Consolidation', 'Fluid Accumulation')
-    """
-    edges = [(parent, child) for parent, below in PAPER_CHILDREN.items() for child in below]
-    return Hierarchy(
-        labels=(*sorted(OBSERVATIONS), "Uncertain", *GROUPS),
-        edges=edges,
-        none_of={"Uncertain": sorted(OBSERVATIONS), "Abnormal": ("No Finding", "Uncertain")},
-    )
