@@ -265,15 +265,13 @@ class Hierarchy:
 
     # --- Coherence ---------------------------------------------------------------------------
 
-    def _scores_of(self, scores, pairs):
-        array = self.to_numbers(scores, lambda values: ~np.isnan(values), "a number")
-        first, second = pairs
-        return array[:, first], array[:, second]
+    def _scores(self, scores):
+        return self.to_numbers(scores, lambda values: ~np.isnan(values), "a number")
 
-    def _broken(self, scores, threshold):
+    def _broken(self, array, threshold):
         """Bool [N, edges and exclusions]: which are broken, hard; soft where threshold is None."""
-        parent, child = self._scores_of(scores, self.edge_positions)
-        one, other = self._scores_of(scores, self.apart_positions)
+        parent, child = (array[:, positions] for positions in self.edge_positions)
+        one, other = (array[:, positions] for positions in self.apart_positions)
         if threshold is None:
             return np.hstack([child > parent, one + other > 1 + ROUNDING])
         if not isinstance(threshold, Real) or np.isnan(threshold):
@@ -296,7 +294,8 @@ class Hierarchy:
         ``soft``: images with the child above the parent, or a pair that adds up to more than 1. NaN
         never counts.
         """
-        hard, soft = self._broken(scores, threshold), self._broken(scores, None)
+        array = self._scores(scores)
+        hard, soft = self._broken(array, threshold), self._broken(array, None)
         index = self.edge_index.append(pd.MultiIndex.from_tuples(self.never_both, names=self._ENDS))
         index = index if self.never_both else self.edge_index
         return pd.DataFrame({"hard": hard.sum(axis=0), "soft": soft.sum(axis=0)}, index=index)
@@ -309,7 +308,7 @@ class Hierarchy:
         incoherent contradict no edge at any threshold, and (up to rounding) no exclusion at one of
         0.5 or more; at a lower one, two labels of 0.4 may both be above it.
         """
-        broken = self._broken(scores, threshold)
+        broken = self._broken(self._scores(scores), threshold)
         return pd.Series(broken.any(axis=1), index=scores.index, name="incoherent")
 
     def make_coherent(self, scores, how="max"):
@@ -329,10 +328,10 @@ class Hierarchy:
         if how not in ("max", "min", "projection"):
             raise HierarchyError(f"how={how!r}: expected 'max', 'min' or 'projection'.")
         repaired = self.to_numbers(scores, np.isfinite, "a finite number")
-        if self.never_both and not ((repaired >= 0) & (repaired <= 1)).all():
-            raise HierarchyError("with exclusions, scores must be probabilities, from 0 to 1.")
         if np.isnan(repaired).any():
             raise HierarchyError("scores hold NaN; every label needs a score before the repair.")
+        if self.never_both and not ((repaired >= 0) & (repaired <= 1)).all():
+            raise HierarchyError("with exclusions, scores must be probabilities, from 0 to 1.")
         if how == "projection":  # up to rounding; the rest is done below
             repaired = project(repaired, self.edge_positions, self.apart_positions)
         of = np.array(repaired.T, order="C")  # one row for each label
