@@ -42,38 +42,45 @@ PATIENTS = {"train": 2160, "valid": 270, "test": 570}  # about 4,000, 500 and 1,
 # What a report says of a finding: P(1), P(−1) and P(0); it is silent (blank) otherwise. First where
 # the finding is drawn, then where it is only implied (the reader names the child, not the parent),
 # then where it is absent. Where a finding is drawn these are averages: see ``_misses``.
+#
+# Measured, on 4,376 images whose findings were adjudicated by radiologists (Majkowska et al. 2020,
+# ``public.adjudicated_labels``): NIH's report labels find 46% of Pneumothorax (false alarms 3%), 42%
+# of Lung Lesion (5%) and 58% of Lung Opacity, drawn or implied (24%). Of the others only the mean is
+# known: kappa of report against image is 0.31 to 0.43 (Jain et al. 2021, arXiv 2102.11467). They are
+# set so that this table's mean lies there, better where VinDr's readers agree better.
 REPORT = {
-    "Enlarged Cardiomediastinum": ((0.60, 0.15, 0.02), (0.07, 0.03, 0.02), (0.01, 0.03, 0.11)),
-    "Cardiomegaly": ((0.78, 0.07, 0.02), None, (0.02, 0.02, 0.06)),
-    "Lung Opacity": ((0.82, 0.04, 0.02), (0.53, 0.03, 0.02), (0.08, 0.02, 0.05)),
-    "Lung Lesion": ((0.76, 0.07, 0.01), None, (0.01, 0.01, 0.01)),
-    "Edema": ((0.78, 0.10, 0.04), None, (0.03, 0.04, 0.11)),
-    "Consolidation": ((0.66, 0.14, 0.04), (0.17, 0.15, 0.03), (0.02, 0.09, 0.14)),
-    "Pneumonia": ((0.45, 0.38, 0.01), None, (0.01, 0.06, 0.02)),
-    "Atelectasis": ((0.66, 0.20, 0.01), None, (0.03, 0.08, 0.01)),
-    "Pneumothorax": ((0.88, 0.04, 0.03), None, (0.01, 0.01, 0.27)),
-    "Pleural Effusion": ((0.86, 0.05, 0.03), None, (0.03, 0.04, 0.23)),
-    "Pleural Other": ((0.62, 0.15, 0.01), None, (0.01, 0.01, 0.00)),
-    "Fracture": ((0.75, 0.03, 0.02), None, (0.01, 0.00, 0.01)),
-    "Support Devices": ((0.93, 0.01, 0.01), None, (0.04, 0.00, 0.05)),
+    "Enlarged Cardiomediastinum": ((0.50, 0.15, 0.02), (0.06, 0.03, 0.02), (0.02, 0.04, 0.11)),
+    "Cardiomegaly": ((0.54, 0.10, 0.03), None, (0.07, 0.03, 0.05)),
+    "Lung Opacity": ((0.80, 0.04, 0.02), (0.51, 0.03, 0.02), (0.24, 0.02, 0.05)),
+    "Lung Lesion": ((0.42, 0.08, 0.02), None, (0.05, 0.01, 0.01)),
+    "Edema": ((0.48, 0.12, 0.08), None, (0.10, 0.05, 0.10)),
+    "Consolidation": ((0.45, 0.18, 0.06), (0.14, 0.15, 0.06), (0.04, 0.09, 0.14)),
+    "Pneumonia": ((0.24, 0.26, 0.02), None, (0.03, 0.08, 0.02)),
+    "Atelectasis": ((0.42, 0.22, 0.01), None, (0.08, 0.11, 0.01)),
+    "Pneumothorax": ((0.46, 0.08, 0.15), None, (0.03, 0.01, 0.26)),
+    "Pleural Effusion": ((0.64, 0.08, 0.08), None, (0.14, 0.05, 0.19)),
+    "Pleural Other": ((0.28, 0.12, 0.01), None, (0.02, 0.02, 0.00)),
+    "Fracture": ((0.36, 0.03, 0.02), None, (0.03, 0.00, 0.01)),
+    "Support Devices": ((0.76, 0.01, 0.02), None, (0.17, 0.00, 0.04)),
 }
 
-# What a labeler that agrees with the image says: P(1) where a finding is present, where absent.
-# Where it is present, this is an average too.
+# What a labeler that was trained to agree with the image says: P(1) where a finding is present,
+# where absent. Where it is present, this is an average too. Jain et al. (2021) report a mean F1 that
+# is 0.14 above a report labeler's; its labels are dense: it sees more, and more that is not there.
 VISUAL = {
-    "Enlarged Cardiomediastinum": (0.93, 0.020),
-    "Cardiomegaly": (0.94, 0.015),
-    "Lung Opacity": (0.96, 0.030),
-    "Lung Lesion": (0.90, 0.010),
-    "Edema": (0.94, 0.020),
-    "Consolidation": (0.93, 0.020),
-    "Pneumonia": (0.90, 0.015),
-    "Atelectasis": (0.93, 0.025),
-    "Pneumothorax": (0.94, 0.010),
-    "Pleural Effusion": (0.96, 0.015),
-    "Pleural Other": (0.89, 0.010),
-    "Fracture": (0.91, 0.010),
-    "Support Devices": (0.97, 0.020),
+    "Enlarged Cardiomediastinum": (0.70, 0.08),
+    "Cardiomegaly": (0.84, 0.05),
+    "Lung Opacity": (0.86, 0.22),
+    "Lung Lesion": (0.62, 0.04),
+    "Edema": (0.76, 0.07),
+    "Consolidation": (0.68, 0.10),
+    "Pneumonia": (0.70, 0.10),
+    "Atelectasis": (0.74, 0.14),
+    "Pneumothorax": (0.74, 0.02),
+    "Pleural Effusion": (0.86, 0.08),
+    "Pleural Other": (0.58, 0.03),
+    "Fracture": (0.60, 0.04),
+    "Support Devices": (0.90, 0.08),
 }
 
 
@@ -169,7 +176,7 @@ class Controls:
 
 # --- A cohort on disk, in CheXpert's layout -------------------------------------------------------
 
-GENERATOR = 1
+GENERATOR = 2
 """Raise it with any change here or in ``phantom`` that draws other pixels or other labels. Cohorts
 keep the number they were drawn by, and those of another are refused."""
 
