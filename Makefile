@@ -83,7 +83,7 @@ lab: $(STAMP) ## open JupyterLab on the first notebook
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 1800
 # A process for each core, with one thread, so that none waits for another's. The notebook that
 # trains comes first: it takes longest, and others find its models.
-LONGEST := notebooks/04_training.ipynb
+LONGEST := notebooks/05_training.ipynb
 PROCESSES ?= $$($(BIN)/python -c 'import joblib; print(min(4, joblib.cpu_count()))')
 test: data ## check style, run the unit tests, and compare every notebook with its stored outputs
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
     python benchmarks/explanations.py [--seeds 3] [--jobs 2] [--real NIH_FOLDER]
 
-The course's model (notebook 04's "paper-loss") is trained with several seeds, or found. Each is
+The course's model (notebook 05's "paper-loss") is trained with several seeds, or found. Each is
 explained by every method, and by two remedies: maps of a finer layer, and both layers together.
 One more model is trained with a network whose last maps are twice as fine. On the phantom's test
 images, whose masks are known, each map is scored for every label, and beside it
@@ -11,7 +11,7 @@ images, whose masks are known, each map is scored for every label, and beside it
 - ``mean map``, the method's average map of that label, which has not seen the image;
 - ``usual place``, the average mask of that label on the validation images.
 
-results/explanations.json then holds, for notebook 06, the rows of ``localisation``, the same on
+results/explanations.json then holds, for notebook 07, the rows of ``localisation``, the same on
 real radiographs with boxes (``boxes``), the randomisation test (``randomisation``) and the maps of
 a model trained on shuffled labels (``shuffled``), deletion and insertion (``deletion``), how much
 of a child's map its group's covers (``covered``), a planted shortcut (``shortcut``), and what
@@ -59,7 +59,7 @@ BOTH = "layercam, both layers"
 
 
 def course_settings(seed):
-    """The settings of notebook 04's model with the paper's loss."""
+    """The settings of notebook 05's model with the paper's loss."""
     workshop = read_config("workshop").settings
     return replace(workshop, method="hbce-step", penalties="data-driven", seed=seed)
 

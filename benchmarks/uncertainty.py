@@ -2,7 +2,7 @@
 
     python benchmarks/uncertainty.py [--seeds 5] [--jobs 2]
 
-Two kinds of models are trained, or found: the course's (notebook 04's "paper-loss") with several
+Two kinds of models are trained, or found: the course's (notebook 05's "paper-loss") with several
 seeds, and small ones under four conditions, for which the truth says what doubt they should have:
 
 - ``usual``: the phantom's training labels as they are;
@@ -10,7 +10,7 @@ seeds, and small ones under four conditions, for which the truth says what doubt
 - ``tenth``: a tenth of the training patients: more doubt for lack of data;
 - ``men``: trained on men alone, then asked about women: doubt where nothing was learnt.
 
-results/uncertainty.json then holds, for notebook 07: how well each kind of doubt finds errors
+results/uncertainty.json then holds, for notebook 09: how well each kind of doubt finds errors
 (``doubt``), whether it notices images that are no frontal radiographs (``odd``), whether it grows
 where it should (``difficulty``, ``severity``), and what backing off up the hierarchy gains over
 saying nothing (``backoff``).

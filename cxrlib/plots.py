@@ -5,12 +5,13 @@ with a text for those who cannot see it.
 """
 
 import io
+import textwrap
 
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
 import seaborn as sns
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#777777",
@@ -139,8 +140,8 @@ def draw_hierarchy(
     places = _layout(hierarchy)
     depth = max(x for x, _ in places.values())
     rows = 1 - min(y for _, y in places.values())
-    fig, axis = figure(width=3.0 * (depth + 1), height=0.45 * rows + 0.9)
-    half_width, half_height = 0.4, 0.36
+    fig, axis = figure(width=2.55 * (depth + 1), height=0.52 * rows + 1.0)
+    half_width, half_height = 0.42, 0.4
     for parent, child in hierarchy.edges:
         (x0, y0), (x1, y1) = places[parent], places[child]
         # Turn in the first gap between columns, then run along the child's own row.
@@ -149,7 +150,14 @@ def draw_hierarchy(
         y = y0 + (y1 - y0) * (3 - 2 * t) * t**2
         colour, width = (RED, 2.4) if (parent, child) in highlight else (GREY, 1.2)
         axis.plot([*x, x1 - half_width], [*y, y1], color=colour, lw=width)
+    for pair in hierarchy.never_both:  # beside the boxes, bulging to the left
+        ends = sorted((places[name] for name in pair), key=lambda place: -place[1])
+        axis.add_patch(FancyArrowPatch(
+            *[(x - half_width, y) for x, y in ends], arrowstyle="-", linestyle=(0, (4, 3)),
+            connectionstyle="arc3,rad=0.18", color=PINK, lw=2, zorder=2,
+        ))  # fmt: skip
     shades = sns.light_palette(BLUE, as_cmap=True)
+    whole = values is not None and (values.dropna() % 1 == 0).all()
     for name, (x, y) in places.items():
         value = None if values is None or np.isnan(values[name]) else float(values[name])
         share = 0 if value is None else np.clip((value - limits[0]) / (limits[1] - limits[0]), 0, 1)
@@ -159,15 +167,54 @@ def draw_hierarchy(
             facecolor=shades(share * 0.85), edgecolor=RED if name in marked else GREY,
             linewidth=3 if name in marked else 1, zorder=3,
         ))  # fmt: skip
-        text = name if value is None else f"{name}  {value:.2f}"
-        colour = "white" if share > 0.6 else "black"
-        axis.text(x, y, text, ha="center", va="center", fontsize=9.5, color=colour, zorder=4)
-    axis.set(xlim=(-half_width - 0.05, depth + half_width + 0.05), ylim=(-rows + 0.4, 0.6))
+        text = "\n".join(textwrap.wrap(name, 17))
+        size = 11 if "\n" in text else 12
+        text += "" if value is None else f"  {value:.0f}" if whole else f"  {value:.2f}"
+        axis.text(
+            x, y, text, ha="center", va="center", fontsize=size, linespacing=0.95, zorder=4,
+            color="white" if share > 0.6 else "black",
+        )  # fmt: skip
+    room = 0.42 if hierarchy.never_both else 0.05
+    axis.set(xlim=(-half_width - room, depth + half_width + 0.05), ylim=(-rows + 0.4, 0.6))
     axis.axis("off")
     if title:
         _title(axis, title)
+    if hierarchy.never_both:
+        note = "dashed: never both"
+        label = f"{label}; {note}" if label else note
     if label:
-        axis.text(1, 0, label, transform=axis.transAxes, fontsize=11, ha="right", va="bottom")
+        axis.text(1, 0, label, transform=axis.transAxes, fontsize=12, ha="right", va="bottom")
+    return fig
+
+
+def outline(hierarchy, title, columns=4, highlight=()):
+    """A large hierarchy as indented lists, side by side: what has no room as boxes.
+
+    A label with several parents stands under each of them, in italics. ``highlight`` are edges
+    (parent, child); the child is then in colour where it stands under that parent.
+    """
+    lines = []
+
+    def write(label, parent=None, level=0):
+        lines.append((label, parent, level))
+        for child in hierarchy.children(label):
+            write(child, label, level + 1)
+
+    roots = [label for label in hierarchy.labels if not hierarchy.parents(label)]
+    for root in sorted(roots, key=lambda label: not hierarchy.children(label)):
+        write(root)
+    height = -(-len(lines) // columns)
+    fig, axis = figure(width=3.9 * columns, height=0.21 * height + 0.9)
+    for k, (label, parent, level) in enumerate(lines):
+        axis.text(
+            k // height + 0.04 * level, -(k % height), label, fontsize=10.5, va="center",
+            color=RED if (parent, label) in highlight else "black",
+            weight="bold" if level == 0 and hierarchy.children(label) else "normal",
+            style="italic" if len(hierarchy.parents(label)) > 1 else "normal",
+        )  # fmt: skip
+    axis.set(xlim=(0, columns), ylim=(-height, 1))
+    axis.axis("off")
+    _title(axis, title)
     return fig
 
 

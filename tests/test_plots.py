@@ -58,6 +58,31 @@ def test_a_hierarchy_without_edges_is_drawn():
     assert texts(plots.draw_hierarchy(Hierarchy(["A", "B"], []))) == {"A", "B"}
 
 
+def test_exclusions_are_drawn_and_named():
+    labels, edges = ["No Finding", "Abnormal", "Edema"], [("Abnormal", "Edema")]
+    count = {}
+    for pairs in ((), [("No Finding", "Abnormal")]):
+        fig = plots.draw_hierarchy(Hierarchy(labels, edges, never_both=pairs), label="share")
+        kinds = [type(patch).__name__ for patch in fig.axes[0].patches]
+        count[len(pairs)] = kinds.count("FancyArrowPatch")
+        assert ("share; dashed: never both" in texts(fig)) == bool(pairs)
+    assert count == {0: 0, 1: 1}
+
+
+def test_whole_numbers_have_no_decimals():
+    shown = texts(plots.draw_hierarchy(PAPER, pd.Series(1.0, index=PAPER.labels)))
+    assert "Edema  1" in shown and "Missing Lung\nTissue  1" in shown
+
+
+def test_an_outline_repeats_a_label_under_each_parent():
+    fig = plots.outline(PAPER, "t", columns=2, highlight=[("Cardiac", "Cardiomegaly")])
+    twice = [text for text in fig.axes[0].texts if text.get_text() == "Cardiomegaly"]
+    assert [text.get_color() for text in twice].count(plots.RED) == 1
+    assert len(twice) == 2 and all(text.get_style() == "italic" for text in twice)
+    assert len({(text.get_position()) for text in fig.axes[0].texts}) == len(fig.axes[0].texts)
+    assert texts(fig) == set(PAPER.labels)
+
+
 def test_gallery_scales_by_type_and_outlines_masks():
     mask = np.zeros((8, 8), dtype=bool)
     mask[2:5, 2:5] = True

@@ -46,7 +46,7 @@ class Augmentation:
     """What may happen to a radiograph, at most; by default nothing.
 
     No flip happens unless asked for: upside down does not occur, and a mirrored chest has its heart
-    on the wrong side. The paper's code does both; notebook 04 shows what that looks like.
+    on the wrong side. The paper's code does both; notebook 05 shows what that looks like.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
     """``Uncertainty`` by Monte Carlo dropout: predict several times, with other units dropped.
 
     Only the dropout modules are switched on. Everything else stays as in evaluation; in training
-    mode batch normalisation would look at the batch, and change its buffers (notebook 07). All that
+    mode batch normalisation would look at the batch, and change its buffers (notebook 09). All that
     comes before the first dropout is the same in every pass and is computed once. Gal & Ghahramani
     2016.
 

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 09 · On real radiographs
+# # 12 · On real radiographs
 #
 # Everything so far was learnt and tested on phantoms. What is it worth on people?
 #
@@ -22,7 +22,7 @@
 # on images of a kind it has never seen, decide with a fair baseline whether pretraining helped, and
 # leave a model card behind.
 #
-# **Needs** notebook 05 for the words *AUROC* and *interval*. The two experiments here are read from
+# **Needs** notebook 06 for the words *AUROC* and *interval*. The two experiments here are read from
 # stored results, so no real radiograph is needed; with a folder of them, the first one is also done
 # live. **Minutes** 25, of which less than one is computing (live, the first time, one more training
 # on the phantom).
@@ -68,7 +68,7 @@ print(str(report).replace(str(track.folder), track.folder.name))
 print("problems:", len(report.problems))
 
 # %% [markdown]
-# Then the paper's experiment is one line, with `configs/paper.yaml` (notebook 04 shows it field by
+# Then the paper's experiment is one line, with `configs/paper.yaml` (notebook 05 shows it field by
 # field). The second and third lines are its variants; what was interrupted goes on when the line is given
 # again.
 #

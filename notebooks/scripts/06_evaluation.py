@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 05 · Evaluation
+# # 06 · Evaluation
 #
 # The paper reports "a mean AUROC of 0.903". A mean of what? And does the hierarchy help?
 #
@@ -21,7 +21,7 @@
 # mend what probabilities say, choose a threshold, measure coherence and repair it at the least cost,
 # look into subgroups, compare two models fairly, and read an experiment that compares ten methods.
 #
-# **Needs** the two models of notebook 04; if they are not there they are trained now, which takes about
+# **Needs** the two models of notebook 05; if they are not there they are trained now, which takes about
 # eight minutes. **Minutes** 40, of which two are computing.
 
 # %%
@@ -222,7 +222,7 @@ pd.DataFrame({"mean": means, **ends}).round(3)
 #
 # ## Intervals: draw patients, not images
 #
-# (Notebook 01 has measured what happens when images of one patient stand on both sides of a split: the
+# (Notebook 02 has measured what happens when images of one patient stand on both sides of a split: the
 # model looks better than it is. Here is the other half of that lesson.)
 #
 # **Claim.** Images of one patient resemble each other, so they hold less information than as many
@@ -555,7 +555,7 @@ print(
 #
 # ## The experiment: ten methods, five seeds, three kinds of labels
 #
-# `make experiments` trains every method of notebook 04 with five seeds under three conditions, on the
+# `make experiments` trains every method of notebook 05 with five seeds under three conditions, on the
 # phantom, where the truth of every test image is known:
 #
 # - **clean**: all training labels are true;
