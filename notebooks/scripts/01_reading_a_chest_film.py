@@ -335,12 +335,12 @@ pointed(
 # %% [markdown]
 # A few words for what the arrows show. The **hilum** is the root of a lung, where its vessels enter; the
 # left one stands a little higher. The **aortic knob** is the arch of the great artery, seen end-on as it
-# turns backwards. Heart and great vessels together are the **mediastinum**. The right **dome** is usually
-# the higher one, with the liver under it. The **costophrenic angle** is the sharp, dark corner between
-# diaphragm and ribs: keep an eye on it.
+# turns backwards. Heart, great vessels, windpipe and gullet together are the **mediastinum**. The right
+# **dome** is usually the higher one, with the liver under it. The **costophrenic angle** is the sharp, dark
+# corner between diaphragm and ribs: keep an eye on it.
 #
 # The phantom does not draw the chin, layers of fat, the lines of the fissures between healthy lobes,
-# nipples, or chalk in the rib cartilage; the stomach's bubble is there in about half of its patients.
+# nipples, or chalk in the rib cartilage. It draws the stomach's bubble in about half of its studies.
 #
 # Readers go through a film in a fixed order, so that a striking finding does not end the search. One that
 # is often taught: **A**irway (windpipe: in the middle?), **B**reathing (lungs, both sides compared, down to
@@ -454,8 +454,8 @@ print("labels of 3:", [name for name, present in hernia.truth.items() if present
 # - **Cardiomegaly**: a large heart. *One sees* a heart wider than half the chest on a PA film. *Confused
 #   with* an AP film, a shallow breath, fluid around the heart, which looks the same.
 #
-# A large heart makes a large mediastinum: the first is a *parent* of the second. 03 builds such a
-# hierarchy.
+# A large heart makes a large middle, so *Cardiomegaly* has *Enlarged Cardiomediastinum* for a parent. 03
+# builds the hierarchy of such names.
 
 # %%
 before_and_after(
@@ -772,7 +772,7 @@ def answer(number):
 ask(1)
 
 # %% [markdown]
-# **Film 1.** More than one thing? Two corners and one width decide.
+# **Film 1.** What do you see? And is that all?
 #
 # <details><summary>A hint</summary>Compare the two costophrenic angles. Then measure the heart with a ruler.
 # </details>

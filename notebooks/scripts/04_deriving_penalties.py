@@ -468,7 +468,7 @@ plots.show(
 # of a contradiction is slow to mend it.
 #
 # Move the two probabilities of one edge and watch the three penalties, and how hard each pulls the child
-# down. Can you make the product larger than the hinge? Smaller?
+# down. Can you make the product's penalty larger than the hinge's? Smaller? And its pull?
 
 
 # %%
@@ -506,6 +506,9 @@ widgets.explore(
 )
 
 # %% [markdown]
+# The product's penalty is never the smaller one: it is $p_\text{child} - p_\text{child} \, p_\text{parent}$,
+# and takes away less than all of $p_\text{parent}$. Where both pull, the hinge pulls harder.
+#
 # ## A sum against a mean
 #
 # A form that pushes must be weighed against the labels. Take the worst case, labels that contradict an
@@ -517,9 +520,7 @@ widgets.explore(
 # hinge: one of a sum over edges}}$$
 #
 # **Guess**: with $L = 21$, a penalty of 0.5 and $\lambda = 1$, which is stronger, and how many times? For
-# which $\lambda$ are they equal?
-#
-# They are equal where $\lambda \; \text{penalty}_e \; p_\text{child} = 1 / L$. Ask the losses themselves:
+# which $\lambda$ are they equal? Ask the losses themselves:
 
 # %%
 only = 0 * penalties  # one edge counts, the others are free
@@ -543,7 +544,8 @@ pd.DataFrame(rows).T.rename_axis("p(child)").round(4)
 
 # %% [markdown]
 # With $\lambda = 1$ the edge pulls several times as hard as the label pushes, and the more so the surer the
-# model is of the child. Not because coherence was judged so important: a sum over edges met a mean over labels.
+# model is of the child: they are equal where $\lambda \; \text{penalty}_e \; p_\text{child} = 1 / L$. Not
+# because coherence was judged so important: a sum over edges met a mean over labels.
 #
 # Where does such a tug of war end? As long as the child is above the parent, what is minimised is
 #

@@ -232,7 +232,7 @@ fig = plots.gallery(
     size=1.75,
     maps=drawn,
     masks=outlines,
-    title="One model, one image, different stories (outlined: where the finding is known to be)",
+    title="Same model, same image: where the map lies depends on the way (outlined: the finding)",
 )
 for axis in fig.axes:
     axis.title.set_fontsize(11)

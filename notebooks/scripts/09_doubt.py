@@ -178,8 +178,8 @@ plots.show(
 # \underbrace{\overline{H[p_s]}}_{\text{the image is unclear (aleatoric)}} +
 # \underbrace{I}_{\text{the model has not learnt it (epistemic)}}$$
 #
-# **Guess** before you run the cell. Of two passes over an image, both may say 0.5; or one may say 0.02 and the
-# other 0.98. Which image holds more doubt in all, and of which kind is it?
+# **Guess** before you run the cell. Of two passes over an image, both may say 0.5; or one may say 0.02 and
+# the other 0.98. Which image holds more doubt in all, and of which kind is it?
 
 # %%
 total = doubt.expected_entropy + doubt.mutual_information
@@ -514,7 +514,8 @@ print(
 noticed.round(2)
 
 # %% [markdown]
-# Over five models, and more kinds. 0.5 means: not noticed; below: *surer* than of a real radiograph.
+# The same over the five models of the benchmark, and for more kinds. 0.5 means: not noticed; below: *surer*
+# than of a usual radiograph of the phantom.
 
 # %%
 kinds_found = pd.DataFrame(record["odd"]).pivot_table("auroc", "measure", "kind")

@@ -22,7 +22,7 @@
 # that you choose.
 #
 # **Needs** notebook 05 (its model is found again, or trained) and the words *calibration* and *coherence*
-# from notebook 06. **Minutes** 35, of which about two are computing.
+# from notebook 06. **Minutes** 30, of which about one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -316,7 +316,8 @@ if len(chosen):
 
 # %% [markdown]
 # ✓ is what holds for the image, ✗ what does not. A group said for itself is right when any finding below it
-# is there.
+# is there. Compare the two lists: a report may be right in all it says, and leave out what matters most.
+# The promise is about what is said.
 #
 # Is the promise kept? And at the same risk, what becomes of the true findings: does backing off leave fewer
 # of them unmentioned than silence does? **Guess** by how much.

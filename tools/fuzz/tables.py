@@ -93,11 +93,11 @@ def parsed(path, columns=(), key=None):
     if not lines or b"\0" in data:
         raise Refuse("")
     header = lines[0][1]
+    if twice := [name for name, times in Counter(filter(None, header)).items() if times > 1]:
+        raise Refuse("|".join(map(re.escape, twice)))
     for line, row in lines:
         if len(row) != len(header):
             raise Refuse(line)
-    if twice := [name for name, times in Counter(filter(None, header)).items() if times > 1]:
-        raise Refuse("|".join(map(re.escape, twice)))
     if missing := [name for name in columns if name not in header]:
         raise Refuse("|".join(map(re.escape, missing)))
     if len(lines) == 1:
