@@ -44,10 +44,10 @@ PATIENTS = {"train": 2160, "valid": 270, "test": 570}  # about 4,000, 500 and 1,
 # then where it is absent. Where a finding is drawn these are averages: see ``_misses``.
 #
 # Measured, on 4,376 images whose findings were adjudicated by radiologists (Majkowska et al. 2020,
-# ``public.adjudicated_labels``): NIH's report labels find 46% of Pneumothorax (false alarms 3%), 42%
-# of Lung Lesion (5%) and 58% of Lung Opacity, drawn or implied (24%). Of the others only the mean is
-# known: kappa of report against image is 0.31 to 0.43 (Jain et al. 2021, arXiv 2102.11467). They are
-# set so that this table's mean lies there, better where VinDr's readers agree better.
+# ``public.adjudicated_labels``): NIH's report labels find 46% of Pneumothorax (false alarms 3%),
+# 42% of Lung Lesion (5%) and 58% of Lung Opacity, drawn or implied (24%). Of the others only the
+# mean is known: kappa of report against image is 0.31 to 0.43 (Jain et al. 2021, arXiv 2102.11467).
+# They are set so that this table's mean lies there, better where VinDr's readers agree better.
 REPORT = {
     "Enlarged Cardiomediastinum": ((0.50, 0.15, 0.02), (0.06, 0.03, 0.02), (0.02, 0.04, 0.11)),
     "Cardiomegaly": ((0.54, 0.10, 0.03), None, (0.07, 0.03, 0.05)),
@@ -65,8 +65,9 @@ REPORT = {
 }
 
 # What a labeler that was trained to agree with the image says: P(1) where a finding is present,
-# where absent. Where it is present, this is an average too. Jain et al. (2021) report a mean F1 that
-# is 0.14 above a report labeler's; its labels are dense: it sees more, and more that is not there.
+# where absent. Where it is present, this is an average too. Jain et al. (2021) report a mean F1
+# that is 0.14 above a report labeler's; its labels are dense: it sees more, and more that is not
+# there.
 VISUAL = {
     "Enlarged Cardiomediastinum": (0.70, 0.08),
     "Cardiomegaly": (0.84, 0.05),

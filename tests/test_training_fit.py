@@ -198,8 +198,8 @@ def without_batch_statistics(*args, **options):
         if isinstance(module, nn.BatchNorm2d):
             parent = model.get_submodule(name.rpartition(".")[0])
             setattr(parent, name.rpartition(".")[2], nn.GroupNorm(1, module.num_features))
-    # In double precision: Adam makes a whole step of a gradient near 0, which in single precision is
-    # the rounding of a sum, and so another one with another processor.
+    # In double precision: Adam makes a whole step of a gradient near 0, which in single precision
+    # is the rounding of a sum, and so another one with another processor.
     forward = model.double().forward
     model.forward = lambda images: forward(images.double()).float()
     if not os.path.exists("first.ckpt"):
