@@ -21,7 +21,8 @@
 # it changes, say how often labels from reports miss what radiologists see, how far radiologists agree with
 # each other, and split data so that a test stays a test.
 #
-# **Needs** the fourteen names of notebook 01. **Minutes** 40, of which about one is computing.
+# **Needs** the fourteen names of notebook 01. **Minutes** 45, of which about one is computing; the two
+# sections called *further* take 15 more and can wait.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -63,15 +64,17 @@ track.table[shown].head()
 # observation a report can say yes (1), no (0), perhaps (−1), or nothing (blank). The whole table comes with
 # the course, without images (`cxrlib.public`).
 #
-# **Guess** before you run the cell: what share of its cells is blank? For which observation is "perhaps"
-# more common than "yes"?
+# **Guess** before you run the cell: what share of its cells is blank? And for which four observations is
+# "perhaps" more common than "yes"?
 
 # %%
 codes = public.chexpert_labels()[observations]
 meaning = {"yes (1)": 1, "perhaps (−1)": -1, "no (0)": 0}
 counts = pd.DataFrame({name: (codes == code).mean() for name, code in meaning.items()})
 counts["blank"] = codes.isna().mean()
+hedged = counts.index[counts["perhaps (−1)"] > counts["yes (1)"]]
 print(f"{len(codes):,} images; blank: {codes.isna().mean(axis=None):.0%} of all cells")
+print(f"more often perhaps than yes: {', '.join(hedged)}")
 counts.round(3)
 
 # %%
@@ -92,8 +95,6 @@ plots.show(
 )
 
 # %% [markdown]
-# Atelectasis is hedged as often as it is stated, Pneumonia and Consolidation far more often.
-#
 # ## What to do with "perhaps"
 #
 # | policy | −1 becomes | which says |
@@ -145,7 +146,14 @@ widgets.explore(
 # A report is not the image. Radiologists leave out what everyone knows, hedge, and compare with an
 # earlier image. Nobody knows the truth of a real radiograph; the nearest to it are several radiologists who
 # look at the image and settle what they see. For 4,376 images of NIH ChestX-ray14 that was done (Majkowska
-# et al. 2020); NIH's own labels were found in the reports, by a program.
+# et al. 2020); NIH's own labels were found in the reports, by a program. Their *Airspace opacity* is a wide
+# word: it is compared with any of NIH's Infiltration, Consolidation, Pneumonia, Edema, Atelectasis, Mass and
+# Nodule.
+#
+# - **Sensitivity**: of the radiologists' findings, the share that the label knows.
+# - **Precision**: of the labels, the share that the radiologists confirm.
+# - **Kappa**: how much more often the two agree than they would if each answered at random with its own
+#   frequency; 0 is chance, 1 is perfect agreement (Cohen 1960).
 #
 # **Guess** before you go on: of a hundred images on which the radiologists agree that there is a
 # pneumothorax, how many carry the label?
@@ -182,9 +190,8 @@ plots.show(
 )
 
 # %% [markdown]
-# *Sensitivity* is the share of the radiologists' findings that the label knows, *precision* the share of
-# the labels that they confirm. Are these numbers the collection's? The images are two sets, drawn in
-# different ways:
+# Fewer than half, and of the images that carry the label, radiologists confirm about half. Are these numbers
+# the collection's? The images are two sets, drawn in different ways:
 
 # %%
 by_set = {
@@ -198,74 +205,102 @@ pd.concat(by_set)[["positives", *measures]].round(2)
 # images*; whoever quotes one number for it has chosen which.
 #
 # And do radiologists agree with each other? In VinDr-CXR each of 15,000 images was read by three of
-# seventeen, each alone (Nguyen et al. 2022).
+# seventeen, each alone (Nguyen et al. 2022). One thing to know before you quote their agreement is who read
+# what:
 
 # %%
-readers = evaluation.reader_agreement(public.reader_labels(), resamples=300)
-readers = readers.drop(index="No Finding").sort_values("kappa", ascending=False)
-fig, axis = plots.figure(height=5)
-axis.errorbar(
-    readers["kappa"], readers.index,
-    xerr=[readers["kappa"] - readers["kappa_low"], readers["kappa_high"] - readers["kappa"]],
-    fmt="o", ms=8, color=plots.BLUE, capsize=4,
-)  # fmt: skip
-axis.invert_yaxis()
-axis.set(xlim=(0, 1), xlabel="kappa between two readers of one image (0: chance, 1: perfect)")
-axis.set_title(
-    "Readers agree on the size of heart and aorta, hardly on consolidation", loc="left", fontsize=13
-)
-plots.show(
-    fig,
-    "Dots with intervals: kappa from 0.79 for Cardiomegaly and 0.78 for Aortic enlargement down to "
-    "0.36 for Consolidation and Other lesion.",
-)
-
-# %%
-readers[["any", "all", "kappa"]].assign(agreed=readers["all"] / readers["any"]).round(2)
-
-# %% [markdown]
-# `any` counts the images of which one reader or more says it, `all` those of which all three do; `agreed`
-# is the one over the other. Two things to know before quoting them. `No Finding` (left out here) is always
-# said by all three or by none. And who reads what was not left to chance:
-
-# %%
-sick = public.reader_labels().query("`No Finding` == 0")
-print(f"images with a finding: {sick.index.get_level_values('image').nunique():,}")
+readings = public.reader_labels()
+sick = readings.query("`No Finding` == 0")
+print(f"images with a finding: {sick.index.get_level_values('image').nunique():,} of 15,000")
 sick.groupby(level="reader").size().sort_values(ascending=False, kind="stable").head(5).to_frame(
     "of these, read by"
 )
 
 # %% [markdown]
-# Nearly always the same three. So this is how well *they* agree. Still: where readers agree at 0.36, a model
-# that agrees with one reader's label at 0.9 has learnt the reader.
+# Nearly always the same three. `No Finding` is given by all three readers of an image or by none, and the
+# normal images were read by others. So there are two questions: how well do readers agree on all images, normal
+# ones included, and how well do these three agree where something is to be seen?
+#
+# **Guess**: which of the two kappas is higher?
+
+# %%
+kappas = {
+    "all images": evaluation.reader_agreement(readings, resamples=200),
+    "images with a finding": evaluation.reader_agreement(sick, resamples=200),
+}
+kappas = {
+    name: table.drop(index="No Finding").sort_values("kappa", ascending=False)
+    for name, table in kappas.items()
+}
+order = kappas["all images"].index
+column = {
+    end: pd.DataFrame({name: table.loc[order, end] for name, table in kappas.items()})
+    for end in ("kappa", "kappa_low", "kappa_high")
+}
+fig = plots.intervals(
+    column["kappa"],
+    "Readers agree on the size of heart and aorta, less on consolidation",
+    "kappa between two readers of one image (0: chance, 1: perfect)",
+    column["kappa_low"],
+    column["kappa_high"],
+    xlim=(0, 1),
+)
+plots.show(
+    fig,
+    "Dots with intervals, two per finding: kappa over all images, from 0.79 for Cardiomegaly down to "
+    "0.36 for Consolidation, and over images with a finding only, lower or the same in every row.",
+)
+
+# %%
+column["kappa"].round(2)
+
+# %% [markdown]
+# Normal images, on which everyone says no, raise most of the kappas; neither number is *the* agreement
+# of radiologists. On the images where the question is open, agreement on the heart's size is good,
+# that on an opacity's kind is poor. And where readers agree at 0.36, a model that agrees with one reader's
+# label at 0.9 has learnt the reader.
 #
 # ## Two labelers, and a truth
 #
 # Jain et al. (2021) had radiologists label CheXpert's images, and others its reports: on average the two
-# agree with a kappa of 0.31 to 0.43. So they trained *VisualCheXbert* to read a report and say what a
-# radiologist would see *in the image*. Its F1 was 0.14 higher than that of a labeler of reports. The paper of
-# this course trains on its labels.
+# agree with a kappa of 0.31 to 0.43. So they trained *VisualCheXbert* to read a report and say what is to be
+# seen *in the image*; its teacher was a model that had looked at the images, not a radiologist. Against
+# radiologists' labels of the image its F1 was 0.14 higher than that of an existing labeler of reports. The paper
+# of this course trains on its labels.
 #
-# With the phantom the truth is known, and two labelers err on purpose: one reads reports, one agrees with
-# the image. Here is how often, and where the numbers come from:
+# With the phantom the truth is known, and two labelers err on purpose: one reads reports (the table's name for
+# its labels is `report`), one is like VisualCheXbert (`visualchexbert`; the course's default). Here is how
+# often. "Finds" is the share of images on which the finding is drawn that get a yes; a reader who names
+# Pneumonia does not always name the opacity that it is, so a finding that is only *implied* by another has a
+# rate of its own; "invents", of those without it.
 
 # %%
-measured = ("Pneumothorax", "Lung Lesion", "Lung Opacity")
-rates = {}
-for name, (drawn, _, absent) in cohort.REPORT.items():
-    how = "measured" if name in measured else "assumed"
+table = {}
+for name, (drawn, implied, absent) in cohort.REPORT.items():
     finds, invents = cohort.VISUAL[name]
-    rates[name] = {
-        ("report", "finds"): drawn[0], ("report", "invents"): absent[0], ("report", "rates"): how,
-        ("image-like", "finds"): finds, ("image-like", "invents"): invents,
-    }  # fmt: skip
-pd.DataFrame(rates).T
+    table[name] = {
+        ("report", "finds, drawn"): drawn[0],
+        ("report", "finds, implied"): implied[0] if implied else np.nan,
+        ("report", "invents"): absent[0],
+        ("image-like", "finds"): finds,
+        ("image-like", "invents"): invents,
+    }
+pd.DataFrame(table).T
 
 # %% [markdown]
-# "Finds" is the share of images on which the finding is drawn that get a yes; "invents", of those without it.
-# *Measured* are the rates of the table above (nodule or mass: Lung Lesion; airspace opacity: Lung Opacity, whose
-# 0.58 is over opacities named and implied); the others are *assumed*, so that the means below lie where Jain et
-# al. found them. What does that make of a training table? *Cohen's kappa* is agreement beyond chance.
+# Where do these numbers come from? Three of the reports' rows are held against the adjudicated images above
+# (nodule or mass: Lung Lesion; airspace opacity: Lung Opacity, whose rates for drawn and implied together make
+# the measured one). All others are *assumed*, so that the means below lie where Jain et al. found them.
+
+# %%
+missing = (read[asked] == 0) & (reported == 1)
+measured = pd.DataFrame(
+    {"finds": rates["sensitivity"], "invents": missing.sum() / (read[asked] == 0).sum()}
+)
+measured.rename_axis("adjudicated").round(2)
+
+# %% [markdown]
+# What does that make of a training table?
 
 # %%
 knows_truth = track.name == "phantom"
@@ -312,7 +347,10 @@ if knows_truth:
 # %% [markdown]
 # U-Ones finds more than U-Zeros and raises more false alarms. No policy makes a report into an image.
 #
-# And beware of a circle: the image-like labels win *because the rates say so*. Where would the order turn?
+# And beware of a circle: the image-like labels win *because the rates say so*.
+#
+# ## Further: where would the order turn?
+#
 # Multiply the image-like labeler's errors, both kinds, by a factor, label the same images again, and look
 # when its mean kappa falls to that of reports. **Guess** the factor.
 
@@ -355,13 +393,13 @@ if knows_truth:
     )
 
 # %% [markdown]
-# Not far away. So whether VisualCheXbert's labels are better than a report labeler's is a matter for
+# Less than double. So whether VisualCheXbert's labels are better than a report labeler's is a matter for
 # measurement, on images that radiologists have read. Jain et al. did that; the phantom cannot.
 #
 # ## Other names: NIH ChestX-ray14
 #
 # A label that one collection has and the other has not is *missing*, not negative. **Guess**: if NIH says
-# `No Finding`, which of the fourteen observations are known to be absent?
+# `No Finding`, which of the fourteen observations does it say are absent, and of which does it say nothing?
 
 # %%
 pd.Series(NIH_TO_CHEXPERT, name="CheXpert").fillna("(no counterpart)").rename_axis("NIH").to_frame()
@@ -371,15 +409,73 @@ examples = pd.Series(["No Finding", "Effusion|Mass", "Hernia"], index=["normal",
 nih_targets(examples).T.rename_axis("observation")
 
 # %% [markdown]
-# NaN reads "nobody looked": NIH never asked for fractures or devices. `Lung Opacity` is a wider word than NIH's
+# NaN reads "nobody looked": NIH has no name for fractures, devices or an enlarged mediastinum, so even its
+# `No Finding` says nothing of these three, and no of ten. `Lung Opacity` is a wider word than NIH's
 # Infiltration, which counts as one: a normal chest has no opacity (0), but where something else was found,
 # a mass or a hernia, nobody said whether the lung is opaque as well (NaN). And a hernia is not `No Finding`,
 # though it is none of the other thirteen.
 #
-# ## Prevalence and company
+# ## What reports leave unsaid
 #
-# Findings come in company, and a model will use that. **Guess**: which two observations of this track come
-# together much more often than by chance, and which much less?
+# The first three of these pairs are edges of hierarchies that the course will meet. **Guess**: of the images
+# called Pneumonia, what share is called Consolidation too? And of the others: did the report say no, perhaps,
+# or nothing?
+
+# %%
+is_coded = track.name != "nih"  # NIH publishes finished labels, not codes
+here = track.split("train")[observations]
+if is_coded:
+    here = read_chexpert(track.folder / "train.csv")[observations]
+pairs = [
+    ("Cardiomegaly", "Enlarged Cardiomediastinum"), ("Pneumonia", "Consolidation"),
+    ("Edema", "Lung Opacity"), ("No Finding", "Support Devices"),
+]  # fmt: skip
+
+
+def said_of(table, pairs):
+    """Of the images with the first of a pair, the share of each code of the second."""
+    names = {1: "yes", -1: "perhaps", 0: "no"}
+    return pd.DataFrame(
+        {
+            f"{a}: {b}?": table.loc[table[a] == 1, b].map(names).fillna("nothing").value_counts(True)
+            for a, b in pairs
+        }
+    ).T.reindex(columns=["yes", "perhaps", "no", "nothing"], fill_value=0.0).fillna(0.0)  # fmt: skip
+
+
+both = {"CheXpert": said_of(codes, pairs), track.name: said_of(here, pairs)}
+fig, axes = plots.figure(1, 2, 11.5, 3.4, sharey=True)
+for axis, (name, shares) in zip(axes, both.items(), strict=True):
+    left = np.zeros(len(shares))
+    for answer, colour in zip(shares, colours, strict=True):
+        axis.barh(shares.index, shares[answer], left=left, color=colour, label=answer)
+        for row, share in enumerate(shares[answer]):
+            if share > 0.045:
+                axis.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center",
+                          fontsize=11, color="white" if answer == "yes" else "black")  # fmt: skip
+        left += shares[answer].to_numpy()
+    axis.set(title=name, xlim=(0, 1), xticks=[])
+axes[0].invert_yaxis()
+fig.suptitle("The report says the first. What does it say of the second?", x=0.01, ha="left",
+             fontsize=13)  # fmt: skip
+fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, loc="outside lower right")
+plots.show(
+    fig,
+    "Stacked bars for four pairs of observations, in CheXpert and on this track: of the images whose "
+    "report names the first, the shares in which it says yes, perhaps, no or nothing of the second. "
+    "Nothing is the largest part for most pairs.",
+)
+
+# %% [markdown]
+# A report that says Cardiomegaly does not add that the cardiomediastinum is enlarged: that goes without saying,
+# and the table has a blank. Of Consolidation it is sometimes silent, sometimes doubtful, and sometimes it
+# contradicts: "pneumonia, no consolidation". Whatever the reason, a model that takes a blank for a no is taught a
+# child without its parent. Notebook 03 counts them all.
+#
+# ## Further: prevalence and company
+#
+# Findings come in company, and a model will use that. **Guess**: which two observations of this track's
+# training labels come together much more often than by chance, and which much less?
 
 # %%
 binary = track.split("train")[observations] == 1
@@ -404,21 +500,29 @@ plots.show(
     fig,
     "Half a heat map: for every pair of observations, how much more often (orange) or less often "
     "(purple) than by chance they come together. Pneumonia and Consolidation, or Cardiomegaly and Enlarged "
-    "Cardiomediastinum, come together much more often; No Finding stands apart from all.",
+    "Cardiomediastinum, come together much more often; No Finding comes with nothing but Support Devices, and less often than by "
+    "chance.",
 )
 
 # %% [markdown]
-# The *lift* of a pair is $P(a, b) / (P(a)\,P(b))$: 1 where they are strangers. An empty square: never together.
-#
+# The *lift* of a pair is $P(a, b) / (P(a)\,P(b))$: 1 where they are strangers. The two ends
+# among the pairs that do come together:
+
+# %%
+strongest = (
+    doublings.where(np.tri(14, k=-1, dtype=bool)).stack().dropna().sort_values(kind="stable")
+)
+for name, (a, b) in {
+    "most": strongest.index[-1], "least": strongest.index[0]
+}.items():  # fmt: skip
+    print(f"{name} often together: {a} and {b}, {2 ** strongest[a, b]:.1f} times chance")
+
+# %% [markdown]
 # How much like a hospital is the phantom? Compare what its *report labeler* says with CheXpert's table.
 # The phantom's order of frequency should be roughly CheXpert's; some rare findings are more frequent on
 # purpose, so that a few thousand images hold enough of each to learn from.
 
 # %%
-is_coded = track.name != "nih"  # NIH publishes finished labels, not codes
-here = track.split("train")[observations]
-if is_coded:
-    here = read_chexpert(track.folder / "train.csv")[observations]
 real = pd.DataFrame({"yes": (codes == 1).mean(), "perhaps": (codes == -1).mean()})
 shares = pd.DataFrame({"yes": (here == 1).mean(), "perhaps": (here == -1).mean()})
 fig, (left, right) = plots.figure(1, 2, 10.5, 4.8, sharey=True)
@@ -443,37 +547,14 @@ plots.show(
 )
 
 # %% [markdown]
-# And what do reports leave unsaid? The first three pairs are edges of the hierarchies that the course will
-# meet. **Guess** the share of images called Pneumonia that are not called Consolidation.
-
-# %%
-pairs = [
-    ("Cardiomegaly", "Enlarged Cardiomediastinum"), ("Pneumonia", "Consolidation"),
-    ("Edema", "Lung Opacity"), ("No Finding", "Support Devices"),
-]  # fmt: skip
-
-
-def share_without(table):
-    """Of the images with the first of a pair, the share that lacks the second."""
-    return {f"{a} without {b}": (table.loc[table[a] == 1, b] != 1).mean() for a, b in pairs}
-
-
-lacking = pd.DataFrame({track.name: share_without(here), "CheXpert": share_without(codes)})
-fig = plots.bars(lacking, "What reports leave unsaid, here and in CheXpert", "share of the images")
-plots.show(
-    fig,
-    "Bars for four pairs of observations: how often the second is not labelled although the first "
-    "is, on this track and in CheXpert.",
-)
-
-# %% [markdown]
 # ## Splitting: by patient, or you measure memory
 #
 # Patients come back. Two images of one person share a heart, a spine, a pacemaker, and often the
 # disease.
 #
 # **Guess**: a model that only remembers faces, how much better does it seem if images of one patient may
-# fall on both sides of the split?
+# fall on both sides of the split? (The size of the effect on the phantom is built in: its patients keep their
+# body from visit to visit, because someone programmed them so.)
 #
 # The simplest model that remembers: describe every image by how it differs from the average chest
 # (whitened principal components, the old "eigenfaces"), find the five most similar training images, and
@@ -562,9 +643,10 @@ except data.DataError as error:
 #
 # - A label is somebody's reading of somebody's report. Codes: yes, no, perhaps, nothing.
 # - The policy for "perhaps" is a modelling decision; missing is not negative.
-# - Labels from reports miss about half of what radiologists see, and radiologists do not agree on much.
-#   The paper hopes that VisualCheXbert's labels are better; on the phantom that is built in, not found.
-# - A number for a label's quality holds for the images it was measured on.
+# - On NIH's adjudicated images, labels from reports miss about half of three findings that radiologists see. A
+#   number for a label's quality holds for the images it was measured on.
+# - Radiologists agree well on some findings (the heart's size) and poorly on others (consolidation).
+# - The paper hopes that VisualCheXbert's labels are better; on the phantom that is built in, not found.
 # - Split by patient. Always.
 #
 # **Next**: 03 builds the hierarchy over these fourteen names.
