@@ -290,16 +290,17 @@ def loss_surface(forms, surfaces, title):
     that return (value, gradient of parent, of child).
     """
     fig, axes = figure(1, len(forms), 4.1 * len(forms), 4.7, sharey=True)
-    fine, coarse = np.linspace(0.005, 0.995, 100), np.linspace(0.06, 0.94, 11)
+    fine, coarse = np.linspace(0.005, 0.995, 100), np.linspace(0.08, 0.92, 9)
+    shade = sns.light_palette(SKY, as_cmap=True)  # arrows stay visible on its darkest
     for axis, form, surface in zip(np.atleast_1d(axes), forms, surfaces, strict=True):
         value, _, _ = surface(*np.meshgrid(fine, fine))
-        image = axis.pcolormesh(fine, fine, value, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+        image = axis.pcolormesh(fine, fine, value, cmap=shade, vmin=0, vmax=1, rasterized=True)
         x, y = np.meshgrid(coarse, coarse)
         _, down_parent, down_child = surface(x, y)
         if np.hypot(down_parent, down_child).max() > 0:
             pushed = np.hypot(down_parent, down_child) > 1e-9
             arrows = [a[pushed] for a in (x, y, -down_parent, -down_child)]
-            axis.quiver(*arrows, color=RED, scale=4, width=0.008)
+            axis.quiver(*arrows, color=RED, scale=3.2, width=0.009)
         else:
             axis.text(0.5, 0.06, "no arrows: no gradient", color=RED, ha="center", fontsize=12)
         axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
