@@ -102,7 +102,7 @@ fig = plots.gallery(
 plots.show(
     fig,
     "Fifteen frontal chest radiographs of different patients with the names of their findings above "
-    "each; some are normal, most have several findings.",
+    "each; some have none or devices only, the others one to three.",
 )
 
 # %% [markdown]
@@ -132,8 +132,8 @@ plots.show(
 
 # %% [markdown]
 # Because the phantom's truth is known, it comes with something no real collection has: the pixels that every
-# finding changes, its own and those of what it pushes aside. Notebook 08 will ask whether a heat map lies on
-# them.
+# finding changes, its own and those of what it pushes aside. (A large heart widens the cardiomediastinum: two
+# names, one outline.) Notebook 08 will ask whether a heat map lies on them.
 
 # %%
 if track.name == "phantom":
@@ -144,7 +144,8 @@ if track.name == "phantom":
     fig = plots.gallery(
         [picture] * (1 + len(names)),
         ["the image", *names],
-        columns=min(5, 1 + len(names)),
+        columns=min(4, 1 + len(names)),
+        size=2.6,
         masks=[None, *masks.values()],
         title="Every finding comes with the pixels that it changes",
     )
