@@ -166,6 +166,14 @@ def test_code_that_changed_between_two_stretches_is_said_and_kept(track, tmp_pat
     assert json.loads((run.folder / "run.json").read_text())["code"] == f"{runs.CODE} 0123456789"
 
 
+def test_a_device_that_changed_between_two_stretches_is_said_and_kept(track, tmp_path, monkeypatch):
+    in_a_process(track, LONGER, tmp_path, DIE_IN_EPOCH_2).communicate()
+    monkeypatch.setattr(module, "device_name", lambda _: "abacus")
+    with pytest.warns(UserWarning, match=r"began on another device \(cpu, now abacus\)"):
+        run = train(track, PAPER, LONGER, runs=tmp_path)
+    assert json.loads((run.folder / "run.json").read_text())["device"] == "cpu, then abacus"
+
+
 def test_a_folder_of_that_name_without_a_run_is_said_before_training(track, tmp_path, monkeypatch):
     folder = tmp_path / folder_of(track)
     folder.mkdir()

@@ -178,7 +178,7 @@ def _record(experiment, place, device):
         "started_from": "/".join(experiment.start.parts[-2:]) if experiment.start else None,
         "track": repr(data.track),
         "threads": curves["threads"],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": ", then ".join(curves["devices"]),
         "seconds": round(curves["seconds"], 1),
         "code": " ".join(curves["codes"]),
         "versions": {

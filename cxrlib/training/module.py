@@ -118,20 +118,29 @@ class EpochSeed(pl.Callback):
 CURVES = ("train_loss", "val_loss", "val_auroc")
 
 
+def device_name(device):
+    """What a device calls itself: "cpu", "NVIDIA H100 80GB HBM3"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 class Curves(pl.Callback):
     """Keep ``CURVES`` of every epoch in ``curves.csv``, and the time taken, across interruptions.
 
     An epoch without validation has no ``val_loss`` and ``val_auroc``: NaN. A training that goes on
     goes on with as many threads as it began with, since another number rounds differently; where
-    the code has changed meanwhile, it says so, and keeps which it was.
+    the code or the device has changed meanwhile, it says so, and keeps which they were.
     """
 
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.rows, self.seconds, self.validated, self.codes = [], 0.0, {}, [CODE]
+        self.rows, self.seconds, self.validated = [], 0.0, {}
+        self.codes, self.devices = [CODE], []
 
-    def on_train_start(self, *_):
+    def on_train_start(self, trainer, _):
         self.began = time.perf_counter() - self.seconds
+        self.devices = self._and_now(
+            self.devices, device_name(trainer.strategy.root_device), "on another device"
+        )
 
     def on_validation_end(self, trainer, _):
         if not trainer.sanity_checking:
@@ -152,18 +161,24 @@ class Curves(pl.Callback):
             "seconds": self.seconds,
             "threads": torch.get_num_threads(),
             "codes": list(self.codes),
+            "devices": list(self.devices),
         }
 
     def load_state_dict(self, state):
         self.rows, self.seconds = list(state["rows"]), state["seconds"]
         torch.set_num_threads(state["threads"])
-        self.codes = list(dict.fromkeys([*state["codes"], CODE]))
-        if len(self.codes) > 1:
+        self.codes = self._and_now(state["codes"], CODE, "with another version of the code")
+        self.devices = list(state["devices"])
+
+    def _and_now(self, before, now, words):
+        """What was so far and, said aloud where it is another, what is now."""
+        if before and now not in before:
             warnings.warn(
-                f"{self.folder}: this training began with another version of the code. It goes on; "
-                "if the change could matter, train again under another name.",
+                f"{self.folder}: this training began {words} ({before[-1]}, now {now}). It goes "
+                "on; if the change could matter, train again under another name.",
                 stacklevel=1,  # the caller is Lightning, whose warnings are silenced
             )
+        return list(dict.fromkeys([*before, now]))
 
 
 class EpochProgress(pl.Callback):
