@@ -82,15 +82,17 @@ lab: $(STAMP) ## open JupyterLab on the first notebook
 # The stored outputs are the phantom's, whatever CXR_DATA says.
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 1800
 # A process for each core, with one thread, so that none waits for another's. The notebook that
-# trains comes first: it takes longest, and others find its models.
+# trains comes first: it takes longest, and others find its models. The one that needs them all
+# comes last, or it would wait for them.
 LONGEST := notebooks/05_training.ipynb
+LAST := notebooks/06_evaluation.ipynb
 PROCESSES ?= $$($(BIN)/python -c 'import joblib; print(min(4, joblib.cpu_count()))')
 test: data ## check style, run the unit tests, and compare every notebook with its stored outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	CXR_DATA= OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(NBVAL) -n $(PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder $(PYTEST_ARGS) $(LONGEST) tests cxrlib \
-	  $(filter-out $(LONGEST),$(sort $(wildcard notebooks/*.ipynb)))
+	  $(filter-out $(LONGEST) $(LAST),$(sort $(wildcard notebooks/*.ipynb))) $(LAST)
 
 lock: | $(BIN)/uv ## resolve pyproject.toml into requirements.lock (needs the network)
 	$(BIN)/uv pip compile pyproject.toml --extra course --universal --python-version 3.11 \
