@@ -177,7 +177,7 @@ class Controls:
 
 # --- A cohort on disk, in CheXpert's layout -------------------------------------------------------
 
-GENERATOR = 2
+GENERATOR = 3
 """Raise it with any change here or in ``phantom`` that draws other pixels or other labels. Cohorts
 keep the number they were drawn by, and those of another are refused."""
 

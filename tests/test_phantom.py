@@ -10,15 +10,17 @@ from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
 from cxrlib import cohort, phantom
-from cxrlib.phantom import FINDINGS, IMPLIES, VIEWS, anatomy, develop, rays
-from cxrlib.phantom.anatomy import lay_out
+from cxrlib.phantom import FINDINGS, IMPLIES, VIEWS, anatomy, develop, patients, rays
+from cxrlib.phantom.findings import REGISTRY, anatomy_of, lesion_of
+from cxrlib.phantom.lesions import Finding, Lesion, site, spots
 
 
 @pytest.fixture
 def study():
     rng = np.random.default_rng(11)
     drawn = phantom.draw_study(rng, phantom.draw_patient(rng), 1)
-    return replace(drawn, drawn={}, other="", border=(0,) * 4, lateral=True, projection="PA")
+    plain = {"drawn": {}, "other": "", "border": (0,) * 4}
+    return replace(drawn, **plain, lateral=True, projection="PA", scatter=0.25)
 
 
 # --- Pictures -------------------------------------------------------------------------------------
@@ -47,7 +49,7 @@ def test_the_same_chest_at_any_size(study, size, view):
 
 def test_air_is_dark_and_the_abdomen_bright(study):
     study = replace(study, tilt=0.0, rotation=0.0)
-    image, a = phantom.render(study).astype(float), lay_out(study)
+    image, a = phantom.render(study).astype(float), anatomy_of(study, {})
     s, y = phantom.expose(study).beam.axes()
     x, y = np.meshgrid(s, y)
     lung = (np.abs(np.abs(x) - 8) < 1.5) & (np.abs(y + 1) < 4)
@@ -58,7 +60,7 @@ def test_air_is_dark_and_the_abdomen_bright(study):
 def test_both_views_show_one_body(study):
     # The diaphragm is at the same height in both, and what is enlarged in one is so in the other.
     big = replace(study, drawn={"Cardiomegaly": 1.0}, tilt=0.0)
-    a = lay_out(big)
+    a = anatomy_of(big, big.drawn)
     for view in VIEWS:
         healthy, ill = (phantom.expose(big, 128, view, drawn) for drawn in ({}, big.drawn))
         _, y = ill.beam.axes()
@@ -73,7 +75,7 @@ def test_from_the_front_the_heart_is_larger_than_from_the_back(study):
     # Perspective alone: the same heart, with the detector behind instead of before the patient.
     def width(facing, source):
         beam = replace(phantom.expose(study).beam, facing=facing, source=source)
-        solids = [anatomy.heart(lay_out(study)), anatomy.lung(lay_out(study), -1)]
+        solids = [anatomy.heart(anatomy_of(study, {})), anatomy.lung(anatomy_of(study, {}), -1)]
         return [(rays.thickness(beam, s) > 0).any(axis=0).sum() for s in solids]
 
     ahead, behind = width(1, 183.0), width(-1, 105.0)
@@ -90,6 +92,50 @@ def test_more_photons_less_noise(study):
     assert noise(40_000.0) < noise(10_000.0) < noise(2_500.0)
 
 
+def noise_of(study, size):
+    healthy = phantom.expose(study, size, drawn={}).water()
+    return develop.develop(study, healthy, healthy) - develop.develop(
+        study, healthy, healthy, noise=False
+    )
+
+
+def test_noise_is_that_of_an_area_whatever_the_pixels(study):
+    plain = replace(study, sharpening=0.0, enhancement=0.0, tilt=0.0)
+    fine, coarse = noise_of(plain, 256), noise_of(plain, 128)
+    averaged = fine.reshape(128, 2, 128, 2).mean(axis=(1, 3))
+    assert fine.std() > 1.3 * coarse.std()
+    assert averaged.std() == pytest.approx(coarse.std(), rel=0.2)
+
+
+def test_the_thicker_the_tissue_the_more_of_what_arrives_is_scattered():
+    """Niklason et al. 1981: without a grid .9 behind the mediastinum, with one more than .5."""
+    shares = []
+    for seed in range(12):
+        study = phantom.draw_studies(np.random.default_rng(seed))[0]
+        c = phantom.expose(study, 64, drawn={})
+        healthy = c.water()
+        direct, strayed = np.exp(-develop.MU * healthy), develop.scattered(study, healthy)
+        share = strayed / (strayed + direct)
+        lung, low = sum(c.air) > 9, max(c.a.domes)
+        middle = (np.abs(c.s) < 2) & (c.y > c.a.apex + 6) & (c.y < low - 3)
+        belly = (np.abs(c.s) < 8) & (c.y > low + 2)
+        shares.append([np.median(share[where]) for where in (lung, middle, belly)])
+    lung, middle, belly = np.nanmedian(shares, axis=0)
+    assert 0.2 < lung < 0.5
+    assert lung + 0.2 < belly < 0.85
+    assert lung + 0.2 < middle < 0.85
+
+
+def test_every_patient_can_be_laid_out():
+    """Their organs' outlines are in order from top to bottom, or ``stack`` would refuse them."""
+    for seed in range(300):
+        for study in phantom.draw_studies(np.random.default_rng(seed), women=0.8):
+            for name in (*FINDINGS, *phantom.OTHERS):
+                a = anatomy_of(study, {name: 1.0})
+                solids = (anatomy.mediastinum, anatomy.heart, anatomy.aorta, anatomy.trunk)
+                assert all(np.isfinite(solid(a).a).all() for solid in solids)
+
+
 def test_the_square_of_the_shortcut_is_all_that_changes(study):
     plain, stamped = (phantom.render(replace(study, stamp=s)).astype(int) for s in (False, True))
     rows, cols = np.nonzero(np.abs(plain - stamped) > 1)
@@ -97,23 +143,129 @@ def test_the_square_of_the_shortcut_is_all_that_changes(study):
     assert rows.min() > 105 and cols.min() > 105
 
 
+def test_no_shutter_hides_the_square_of_the_shortcut(study):
+    narrow = replace(study, stamp=True, border=(0.15,) * 4, frame=(4.0, 0.0))
+    assert (phantom.render(narrow)[113:117, 113:117] == 245).all()
+
+
+# --- Lesions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_severity_decides_how_much_and_not_where(study, name):
+    """What is subtle lies within what it grows to be."""
+    for seed in range(20):
+        someone = replace(study, patient=replace(study.patient, seed=seed))
+        small, large = (
+            phantom.expose(someone, 96, drawn={name: severity}).lesions[name] > 0.3
+            for severity in (0.5, 0.9)
+        )
+        assert small.sum() > 8
+        # Plates lie on a diaphragm that rises.
+        assert (small & large).sum() > (0.5 if name == "Atelectasis" else 0.8) * small.sum(), seed
+
+
+@pytest.mark.parametrize("projection", ["AP", "PA"])
+def test_a_lesion_lies_where_it_lay_however_the_picture_is_taken(study, projection):
+    taken = replace(study, projection=projection, number=3, seed=99, inspiration=0.2)
+    for name in REGISTRY:
+        assert repr(lesion_of(taken, name)) == repr(lesion_of(study, name))
+
+
+def test_a_lesion_is_drawn_once():
+    lesion = REGISTRY["Edema"].draw(np.random.default_rng(0))
+    with pytest.raises(AttributeError, match="does not change"):
+        lesion.lean = 3
+
+
+def test_blood_lies_at_the_broken_ribs_on_both_sides(study):
+    for seed in range(200):
+        someone = replace(study, patient=replace(study.patient, seed=seed))
+        lesion = lesion_of(someone, "Fracture")
+        if len(lesion.sides) < 2 or abs(lesion.first[0] - lesion.first[1]) < 2:
+            continue
+        c = phantom.expose(someone, 96, drawn={"Fracture": 0.3})
+        low = []
+        for side in lesion.sides:
+            cm = c.lesions["Fracture"] * (c.s * side > 0)
+            low.append((c.y * cm).sum() / cm.sum())
+        # The side on which lower ribs are broken bleeds lower, by about 2 cm a rib.
+        assert (low[1] - low[0]) * (lesion.first[1] - lesion.first[0]) > 0
+        return
+    raise AssertionError("no patient has different ribs broken on both sides")
+
+
+@pytest.mark.parametrize("name", ["Edema", "Pneumonia", "Lung Lesion", "Consolidation"])
+def test_nothing_fills_the_air_beside_a_collapsed_lung(study, name):
+    for seed in range(6):
+        someone = replace(study, patient=replace(study.patient, seed=seed))
+        alone = phantom.expose(someone, 96, drawn={"Pneumothorax": 0.55})
+        both = phantom.expose(someone, 96, drawn={"Pneumothorax": 0.55, name: 0.8})
+        empty = (alone.lesions["Pneumothorax"] > 1) & (sum(alone.air) == 0)
+        assert empty.sum() > 5
+        assert np.abs(both.water() - alone.water())[empty].max() < 0.05
+
+
+def test_streams_are_told_apart_by_name():
+    numbers = [anatomy.rng_of(5, name).random() for name in ("collarbones", "shoulder blades")]
+    assert numbers[0] != numbers[1]
+    assert numbers[0] == anatomy.rng_of(5, "collarbones").random()
+
+
+def test_a_finding_more_is_one_entry_and_moves_no_other(study, monkeypatch):
+    def draw(rng):
+        return Lesion(at=spots(rng), side=int(rng.choice(anatomy.SIDES)))
+
+    def paint(c, severity, lesion):
+        place = site(c, lesion.side, lesion.at, 0.3, 0.8)
+        ball = rays.thickness(c.beam, rays.ellipsoid(place, (1 + severity,) * 3))
+        c.add(2.0 * ball)
+        return ball
+
+    ill = replace(study, drawn=dict.fromkeys(FINDINGS, 0.6))
+    before = phantom.render(ill)
+    monkeypatch.setitem(REGISTRY, "bullet", Finding("bullet", draw, paint=paint))
+    monkeypatch.setattr(patients, "OTHERS", (*patients.OTHERS, "bullet"))
+    assert np.array_equal(phantom.render(ill), before)
+    place = phantom.lesions(replace(study, other="bullet"))["bullet"]
+    change = phantom.render(replace(study, other="bullet")).astype(int) - phantom.render(study)
+    assert place.sum() > 30 and change[ndimage.binary_erosion(place)].min() > 0
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_lesion_lies_within_what_it_changes(study, name):
+    """Nearly: of the heart, and of what lies behind it, not every pixel changes visibly."""
+    ill = replace(study, drawn={name: 0.9})
+    place, change = (find(ill)[name] for find in (phantom.lesions, phantom.masks))
+    assert place.sum() > 8
+    hidden = {"Cardiomegaly": 0.0, "Enlarged Cardiomediastinum": 0.0, "Atelectasis": 0.3}
+    assert (place & change).sum() >= hidden.get(name, 0.5) * place.sum()
+
+
+def test_a_lesion_holds_those_that_imply_it(study):
+    found = phantom.lesions(replace(study, drawn={"Pneumonia": 0.6, "Edema": 0.5}))
+    assert set(found) == {"Pneumonia", "Consolidation", "Lung Opacity", "Edema"}
+    assert np.array_equal(found["Pneumonia"], found["Consolidation"])
+    assert np.array_equal(found["Lung Opacity"], found["Pneumonia"] | found["Edema"])
+
+
 # --- The same pixels everywhere -------------------------------------------------------------------
 
-ROUNDS = "f659b195d5338291"
+ROUNDS = "b0e7ef4936307604"
 """How the machine rounds that drew what follows: its matrix products, and not all others', are so.
 Elsewhere one pixel in 100,000 is a grey level lighter or darker, and a hash says nothing."""
 
 PIXELS = {
-    1: "75466dfbf2e40730",
-    2: "103572298a97c5f9",
-    3: "a409ab08edfa814c",
-    4: "074a4795e565a59c",
+    1: "2a9d6e83ed7412ed",
+    2: "e722bb91c87eb2c6",
+    3: "b3ad4e5221777d36",
+    4: "fa502ecd11d8741f",
 }
 MEANS = {
-    1: [124.15, 123.53, 131.1, 146.88, 31.34, 70.54, 66.62, 95.1],
-    2: [165.13, 167.26, 202.31, 210.79, 72.79, 126.27, 139.3, 170.87],
-    3: [146.79, 162.73, 158.14, 196.25, 64.34, 105.13, 93.87, 141.0],
-    4: [81.75, 81.14, 111.03, 125.2, 37.4, 68.68, 81.75, 107.86],
+    1: [127.58, 157.06, 150.2, 175.62, 52.54, 93.06, 89.83, 129.36],
+    2: [179.63, 186.27, 218.35, 221.95, 102.3, 160.66, 163.5, 202.23],
+    3: [163.53, 188.58, 189.62, 209.36, 85.5, 132.47, 113.8, 172.04],
+    4: [124.49, 123.47, 149.53, 138.11, 94.95, 135.19, 143.61, 159.35],
 }
 
 
@@ -144,7 +296,7 @@ def test_a_number_stands_for_these_pixels(seed, threads):
         "number, hashes and means here"
     )
     means = pixels.reshape(len(pixels), 2, 32, 2, 32).mean(axis=(2, 4))
-    assert cohort.GENERATOR == 2, raise_it
+    assert cohort.GENERATOR == 3, raise_it
     assert means.round(2).ravel().tolist() == pytest.approx(MEANS[seed], abs=0.02), raise_it
     if rounding() != ROUNDS:
         pytest.skip("this machine rounds matrix products otherwise: only the means were compared")

@@ -7,8 +7,9 @@ finding a change of those, and a radiograph is what Beer and Lambert say is left
     anatomy    lay_out        →  one body in three dimensions, in cm
     rays       Beam           →  how much of each solid a ray meets, from any side
     chest      healthy_chest  →  cm of tissue along each ray
-    findings   PAINT          →  what fills, thins or crosses the lungs
-    develop    render, masks  →  photons, noise, window, grey levels: the uint8 image; the masks
+    findings   REGISTRY       →  what moves organs, or fills, thins or crosses the lungs
+    develop    render         →  photons, noise, window, grey levels: the uint8 image
+               masks, lesions →  what each finding changes, and where it is
 
 Two simplifications serve teaching. Scatter, window and contrast are computed from the same
 patient's chest without findings, so that a finding changes pixels only where it lies and its
@@ -16,7 +17,7 @@ mask is exact. And a finding's place belongs to the patient, so that studies of 
 the same lesion grow or fade.
 """
 
-from cxrlib.phantom.develop import VIEWS, VISIBLE, check_size, expose, masks, render
+from cxrlib.phantom.develop import VIEWS, VISIBLE, check_size, expose, lesions, masks, render
 from cxrlib.phantom.patients import (
     CAUSES,
     FINDINGS,
@@ -43,6 +44,7 @@ __all__ = [
     "draw_studies",
     "draw_study",
     "expose",
+    "lesions",
     "masks",
     "render",
 ]

@@ -4,11 +4,12 @@
 the functions below it turn these numbers into solids and paths. Coordinates are those of ``rays``.
 """
 
-from dataclasses import dataclass, replace
+import zlib
+from dataclasses import dataclass
 
 import numpy as np
 
-from cxrlib.phantom.patients import FINDINGS
+from cxrlib.phantom.patients import FITTED
 from cxrlib.phantom.rays import smooth_path, stack
 
 SIDES = (-1, 1)
@@ -36,28 +37,18 @@ class Anatomy:
 
 
 def rng_of(seed, purpose):
-    """The random numbers that belong to a patient's or a study's ``seed`` and a purpose."""
-    return np.random.Generator(np.random.Philox(key=(seed << 32) + purpose))
+    """The random numbers that belong to a patient's or a study's ``seed`` and a named purpose."""
+    key = (seed << 32) + zlib.crc32(purpose.encode())
+    return np.random.Generator(np.random.Philox(key=key))
 
 
-def finding_rng(study, name):
-    """The random numbers of a finding: the same in all studies of a patient."""
-    return rng_of(study.patient.seed, 100 + FINDINGS.index(name))
-
-
-def sides(rng, both):
-    """Sides struck, as signs of x: both of them with probability ``both``."""
-    return SIDES if rng.random() < both else (int(rng.choice(SIDES)),)
-
-
-def lay_out(study, drawn=None):
-    """Lay out the organs of ``study`` with the findings ``drawn`` (default: its own)."""
+def lay_out(study):
+    """Lay out the organs of ``study``; findings move them later, in ``findings.anatomy_of``."""
     p, lying = study.patient, study.projection == "AP"
-    drawn = study.drawn if drawn is None else drawn
-    rng = rng_of(p.seed, 0)
+    rng = rng_of(p.seed, "organs")
     breath = (study.inspiration - 0.75) * 4.5 - 1.8 * lying - 1.6 * p.habitus
     dome = p.lungs / 2 - 1.2 + breath + rng.normal(0, 0.4)
-    a = Anatomy(
+    return Anatomy(
         chest=p.chest * (1 + 0.03 * study.inspiration),
         depth=p.chest * p.depth * (1 + 0.04 * study.inspiration),
         apex=-p.lungs / 2 - 1.2,
@@ -69,75 +60,10 @@ def lay_out(study, drawn=None):
         vessels=tuple(rng.uniform(0.85, 1.15, 2) * (1.14 if lying else 1.0) + 0.12 * p.habitus),
         bulge=(0.0, 0.0),
         knob=1.4 + 0.9 * p.aorta,
-        soft=0.9 + 4.4 * p.habitus**1.3,
+        soft=0.9 + FITTED["soft"] * p.habitus**1.3,
         arms=study.arms,
     )
-    a = _other_geometry(a, study.other, rng_of(p.seed, 1))
-    for name, change in GEOMETRY.items():
-        if name in drawn:
-            a = change(a, drawn[name], finding_rng(study, name))
-    return a
 
-
-def _other_geometry(a, other, rng):
-    if other == "scoliosis":
-        return replace(a, spine=float(rng.choice(SIDES) * rng.uniform(1.8, 3.0)))
-    if other == "raised diaphragm":
-        side, rise = int(rng.random() < 0.3), rng.uniform(2.8, 4.8)
-        return replace(a, domes=tuple(d - rise * (i == side) for i, d in enumerate(a.domes)))
-    if other == "emphysema":
-        domes = tuple(d + 2.8 for d in a.domes)
-        return replace(a, domes=domes, flat=2.2, heart=a.heart * 0.8, depth=a.depth * 1.15)
-    return a
-
-
-# Findings that move organs: functions of the anatomy, the severity and a generator.
-
-
-def _enlarge_heart(a, severity, rng):
-    return replace(a, heart=a.heart * (1.06 + 0.34 * severity))
-
-
-def _widen_mediastinum(a, severity, rng):
-    width = 0.5 + 2.2 * severity
-    right, left = [(1, 0.25), (0.25, 1), (0.7, 0.7)][rng.integers(3)]
-    return replace(a, bulge=(width * right, width * left))
-
-
-def _lose_volume(a, severity, rng):
-    side = sides(rng, 0)[0]
-    rise = 0.3 + 1.8 * severity
-    domes = tuple(d - rise * (i == (side > 0)) for i, d in enumerate(a.domes))
-    return replace(a, domes=domes, shift=a.shift + side * 2.0 * max(0.0, severity - 0.5))
-
-
-def _push_away(a, severity, rng):
-    # Only a large pneumothorax is under tension, and then it pushes the heart to the other side.
-    side = sides(rng, 0.04)[0]
-    tension = max(0.0, severity - 0.6) / 0.4
-    domes = tuple(d + 1.6 * tension * (i == (side > 0)) for i, d in enumerate(a.domes))
-    return replace(a, domes=domes, shift=a.shift - side * 2.2 * tension)
-
-
-def _break_bones(a, severity, rng):
-    breaks = []
-    for side in sides(rng, 0.15):
-        first, at = int(rng.integers(2, 6)), rng.uniform(0.35, 0.6)
-        for rib in range(first, first + 3 + round(3 * severity)):
-            step = float(rng.choice(SIDES)) * (0.7 + 1.1 * severity) * rng.uniform(0.8, 1.2)
-            breaks.append((rib, side, at + rng.normal(0, 0.05), step, 1.2 + 2.2 * severity))
-        if rng.random() < 0.4:
-            breaks.append(("clavicle", side, rng.uniform(0.45, 0.6), 0.5 + 1.2 * severity, 0.5))
-    return replace(a, breaks=tuple(breaks))
-
-
-GEOMETRY = {
-    "Enlarged Cardiomediastinum": _widen_mediastinum,
-    "Cardiomegaly": _enlarge_heart,
-    "Atelectasis": _lose_volume,
-    "Pneumothorax": _push_away,
-    "Fracture": _break_bones,
-}
 
 # --- Solids ---------------------------------------------------------------------------------------
 
@@ -188,11 +114,11 @@ def dome(a, side):
 
 def mediastinum(a):
     """Great vessels, windpipe and gullet, between the lungs and in front of the spine."""
-    right, left = a.vessels
+    right, left = np.array(a.vessels) * FITTED["mediastinum"]
     base = max(a.domes)
-    y = np.array(
-        [a.apex - 4, a.apex, a.apex + 3, -7.5, -5, -2.5, 0.5, 4, base - 1, base + 2, base + 6, 40]
-    )
+    # From the apex to the diaphragm by shares of the way, since people are not equally tall.
+    y = a.apex + (base - a.apex) * np.array([0.14, 0.23, 0.35, 0.46, 0.6, 0.76, 0.95])
+    y = np.array([a.apex - 4, a.apex, *y, base + 2, base + 6, 40])
     wide_r = np.array([3.0, 2.8, 2.7, 2.9, 3.2, 3.4, 3.3, 2.6, 2.4, 3.5, 6, 9]) * right
     wide_l = np.array([3.0, 2.7, 2.5, 2.6, 2.9, 3.3, 3.6, 2.6, 2.4, 3.5, 6, 9]) * left
     wide_r = wide_r + a.bulge[0] * np.array([0.1, 0.3, 0.8, 1, 1, 0.9, 0.5, 0, 0, 0, 0, 0])
@@ -246,7 +172,7 @@ def spine(a, phase=0.0):
 
 def trunk(a):
     """Chest, belly and neck, without shoulders and arms."""
-    y = np.array([a.apex - 9, a.apex - 4, a.apex - 2, a.apex + 1, a.apex + 5, -2, 6, 12, 40])
+    y = np.array([*(a.apex + np.array([-9, -4, -2, 1, 5, 11, 19, 25])), 40])
     wall = wall_at(a, y) + 1.9 + a.soft * np.array([0.3, 0.3, 0.3, 0.6, 0.9, 0.9, 0.9, 1.0, 1.15])
     neck = 5.4 + 0.5 * a.soft
     wide = np.where(y < a.apex - 1, neck, wall)
@@ -263,7 +189,10 @@ def shoulders(a, raised=False):
     lift = np.clip(a.arms, -1, 1)
     armpit = a.apex + 10.5 - 2.5 * lift
     top = a.apex - 3.2 - 0.4 * a.soft
-    y = np.array([top - 2, top, top + 1.2, top + 2.6, top + 4.4, armpit - 2.5, armpit, armpit + 4])
+    # Their slope, from the neck to where they are widest, then down to the armpits.
+    slope = top + FITTED["shoulders"] * np.array([0, 0.27, 0.6, 1])
+    armpit = max(armpit, slope[-1] + 3)
+    y = np.array([top - 2, *slope, armpit - 2.5, armpit, armpit + 4])
     wide = np.array([5.0, 6.8, 11.5, 17.5, 22.0, 23.0, 20.5, 13.0]) + 0.7 * a.soft
     deep = np.array([3.0, 6.5, 8.0, 9.0, 9.6, 9.2, 7.5, 3.0]) + 0.4 * a.soft
     return stack(y, 0.0, -1.8, (0.55 if raised else 1.0) * wide, deep)
@@ -284,7 +213,7 @@ def arm(a, side, raised):
 
 def breasts(a, patient):
     """Two ellipsoids' worth of numbers: centre and radii for each, or none."""
-    rng = rng_of(patient.seed, 2)
+    rng = rng_of(patient.seed, "breasts")
     size = rng.uniform(0.7, 1.2) * (0.75 + 0.6 * patient.habitus)
     if patient.sex == "Male":
         size *= 0.55 if patient.habitus > 0.5 else 0.0
@@ -310,7 +239,7 @@ def ribs(a, patient):
 
     Rib and side of row ``k`` are ``k // 2 + 1`` and ``SIDES[k % 2]``.
     """
-    rng = rng_of(patient.seed, 6)
+    rng = rng_of(patient.seed, "ribs")
     rib, side = np.repeat(np.arange(12), 2)[:, None], np.tile(SIDES, 12)[:, None]
     along = np.linspace(0, 1, 36)
     pitch = (patient.lungs + 2.0) / 10.8 * rng.uniform(0.95, 1.05)
@@ -350,7 +279,7 @@ def break_path(path, radii, weights, at, step, callus):
 
 def clavicles(a, study):
     """Paths [2, n, 3] of the collarbones, their radii and weights."""
-    rng = rng_of(study.patient.seed, 7)
+    rng = rng_of(study.patient.seed, "collarbones")
     lying = study.projection == "AP"
     inner_y = a.apex + rng.uniform(3.0, 4.2) - 1.4 * lying
     rise = rng.uniform(3.4, 5.4) - 0.7 * lying + 0.8 * a.arms
@@ -374,7 +303,7 @@ def clavicles(a, study):
 
 def vessels(a, seed):
     """Arteries and veins as trees: for each level, paths [N, n, 3] and radii [N, n]."""
-    rng = rng_of(seed, 8)
+    rng = rng_of(seed, "vessels")
     trunks = 9
     side = np.repeat([-1.0, 1.0], trunks)
     # Which way a trunk leaves the hilum, in the picture's plane, and how far to front or back.

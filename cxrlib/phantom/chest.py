@@ -51,6 +51,7 @@ class Chest:
     bone: np.ndarray = None
     firm: np.ndarray = None  # the part of it that does not break here
     added: float | np.ndarray = 0.0  # anything else in the way
+    lesions: dict = field(default_factory=dict)  # finding → cm of it along the ray
 
     def columns(self, side):
         """The part of the picture in which a lung can lie: one half of it from the front."""
@@ -81,15 +82,20 @@ class Chest:
         return total
 
     def fill(self, side, share):
-        """Displace ``share`` (0 … 1) of the air that is left in a lung."""
-        k = int(side > 0)
-        clear = self.clear[k] * (1 - np.clip(share, 0, 1))
-        self.clear = [clear, self.clear[1]] if k == 0 else [self.clear[0], clear]
+        """Displace ``share`` (0 … 1) of the air that is left in a lung: cm [H, W] of it."""
+        k, share = int(side > 0), np.clip(share, 0, 1)
+        filled = share * self.air[k] * self.clear[k]
+        self.clear = _with(self.clear, k, self.clear[k] * (1 - share))
+        return filled
 
     def fill_thickness(self, side, cm, density=1.0):
         """Fill ``cm`` [H, W] of the ray's way through a lung, as far as there is any."""
         air = self.air[int(side > 0)]
-        self.fill(side, density * np.minimum(cm, air) / np.maximum(air, 1e-3))
+        return self.fill(side, density * np.minimum(cm, air) / np.maximum(air, 1e-3))
+
+    def shrink(self, side, cm):
+        """Leave ``cm`` [H, W] of the ray's way inside a lung."""
+        self.air = _with(self.air, int(side > 0), cm)
 
     def add(self, water):
         """Put ``water`` (cm; negative for gas) in the way."""
@@ -106,6 +112,10 @@ class Chest:
         seen = np.minimum(air / 9, 1)  # few of the vessels lie before or behind the heart
         total = self.body + self.vessels * seen - (1 - LUNG) * air + self.bone + self.added
         return np.maximum(total, 0).astype(np.float32)
+
+
+def _with(pair, k, value):
+    return [value, pair[1]] if k == 0 else [pair[0], value]
 
 
 def make_beam(study, size, view="frontal"):
@@ -136,7 +146,6 @@ def healthy_chest(study, a, beam, base=None):
     c.firm = _spine(c) + _sternum(c) if base is None else base.firm
     c.bone = base.bone if base and base.a.breaks == a.breaks else c.firm + _ribs(c) + _girdle(c)
     _gut(c)
-    _paint_other(c)
     return c
 
 
@@ -166,8 +175,6 @@ def _lungs(c):
     domes = tuple(lay.dome(a, side) for side in SIDES)
     c.obstacles = [interval(beam, solid) for solid in between + domes]
     c.air = [c.room(lay.lung(a, side), side) for side in SIDES]
-    if c.study.other == "emphysema":
-        c.air = [1.08 * air for air in c.air]
     c.clear = [np.ones_like(c.s)] * 2
     # Gas in the windpipe and the two main bronchi.
     m, z = 0.6 * a.shift, -1.2 - 0.1 * a.depth
@@ -177,7 +184,7 @@ def _lungs(c):
 
 
 def _vessels(c):
-    a, rng = c.a, rng_of(c.study.patient.seed, 20)
+    a, rng = c.a, rng_of(c.study.patient.seed, "lung texture")
     lying = c.study.projection == "AP"
     levels = lay.vessels(a, c.study.patient.seed)
     total = np.zeros_like(c.s)
@@ -192,7 +199,8 @@ def _vessels(c):
     ]  # fmt: skip
     total = total + 1.2 * tubes(c.beam, hila, rng.uniform(0.7, 0.95) * np.linspace(1, 0.55, 8))
     # Branches too fine to follow make the lungs uneven.
-    fine = 0.26 * texture(c.beam, rng, 0.5) + 0.30 * texture(c.beam, rng, 1.3)
+    grains = rng.integers(2**62, size=2)
+    fine = 0.26 * texture(c.beam, grains[0], 0.5) + 0.30 * texture(c.beam, grains[1], 1.3)
     return c.study.patient.markings * ((1.35 + 0.3 * lying) * total + fine)
 
 
@@ -205,7 +213,7 @@ def _ribs(c):
 
 def _spine(c):
     a, beam = c.a, c.beam
-    rng = rng_of(c.study.patient.seed, 5)
+    rng = rng_of(c.study.patient.seed, "spine")
     phase = rng.uniform(0, lay.VERTEBRA)
     solid = lay.spine(a, phase)
     half = 0.5 * thickness(beam, solid)
@@ -235,7 +243,7 @@ def _sternum(c):
 
 def _girdle(c):
     """Collarbones, shoulder blades and upper arms."""
-    a, beam, rng = c.a, c.beam, rng_of(c.study.patient.seed, 7)
+    a, beam, rng = c.a, c.beam, rng_of(c.study.patient.seed, "shoulder blades")
     paths, radii, weights = lay.clavicles(a, c.study)
     bones = 2.3 * tubes(beam, paths, radii, bore=0.7, weight=weights)
     lying = c.study.projection == "AP"
@@ -276,7 +284,7 @@ def _blades(beam, tip, corner, socket):
 
 def _gut(c):
     """The stomach's bubble, with a level where the patient stands, and gas in the bowel."""
-    a, rng = c.a, rng_of(c.study.seed, 4)
+    a, rng = c.a, rng_of(c.study.seed, "gut")
     erect = c.study.projection == "PA"
     if rng.random() < 0.5:
         r = rng.uniform(1.0, 2.8)
@@ -286,27 +294,6 @@ def _gut(c):
             gas = gas * np.clip((centre[1] + 0.3 * r - c.y) / 0.3 + 0.5, 0, 1)
         c.add(-0.6 * gas)
     if rng.random() < 0.6:
-        loops = np.clip(texture(c.beam, rng, 1.7) - 0.8, 0, 1.2)
+        loops = np.clip(texture(c.beam, rng.integers(2**62), 1.7) - 0.8, 0, 1.2)
         below = np.clip((c.y - max(a.domes) - 4) / 3, 0, 1)
         c.add(-1.3 * loops * below * (c.body > 8))
-
-
-def _paint_other(c):
-    a, rng = c.a, rng_of(c.study.patient.seed, 9)
-    if c.study.other == "hernia":
-        r = rng.uniform(2.4, 3.6)
-        centre = np.array([a.shift + rng.uniform(0.5, 2), a.domes[1] - rng.uniform(0.8, 2), -3.0])
-        sac = thickness(c.beam, ellipsoid(centre, (r, r, r)))
-        inner = thickness(c.beam, ellipsoid(centre, (r - 0.4, r - 0.4, r - 0.4)))
-        level = np.clip((centre[1] - 0.3 - c.y) / 0.3, 0, 1)
-        for side in SIDES:
-            c.fill_thickness(side, sac)
-        c.add(-0.9 * inner * level)
-    if c.study.other == "granulomas":
-        for _ in range(rng.integers(3, 7)):
-            side = int(rng.choice(SIDES))
-            y = rng.uniform(a.apex + 5, a.domes[0] - 1)
-            x = side * rng.uniform(4.5, max(5.0, float(lay.wall_at(a, y)) - 2))
-            r = rng.uniform(0.35, 0.6)
-            ball = ellipsoid((x, y, rng.uniform(-4, 4)), (r, r, r), 13)
-            c.add(2.6 * thickness(c.beam, ball))

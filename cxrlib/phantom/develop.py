@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
-from cxrlib.phantom.anatomy import finding_rng, lay_out, rng_of
+from cxrlib.phantom.anatomy import rng_of
 from cxrlib.phantom.chest import healthy_chest, make_beam
-from cxrlib.phantom.findings import PAINT
+from cxrlib.phantom.findings import anatomy_of, paint
 from cxrlib.phantom.patients import FINDINGS, IMPLIES
 
 VIEWS = ("frontal", "lateral")
@@ -28,19 +28,22 @@ def expose(study, size=128, view="frontal", drawn=None, healthy=None):
     healthy : the same view of the same study without findings, if at hand.
     """
     drawn = study.drawn if drawn is None else drawn
-    a = lay_out(study, drawn)
+    other = {study.other: 1.0} if study.other else {}
+    a = anatomy_of(study, other | drawn)
     if healthy is not None and a == healthy.a:
         c = copy.copy(healthy)  # layers are replaced, never changed in place
     else:
         c = healthy_chest(study, a, make_beam(study, size, view), healthy)
-    for name, paint in PAINT.items():
-        if name in drawn:
-            paint(c, drawn[name], finding_rng(study, name))
+        c.lesions = paint(c, other)
+    c.lesions = c.lesions | paint(c, drawn)
     return c
 
 
 MU = 0.19
 """Linear attenuation of water, per cm, at the energies of chest radiography."""
+
+SPREAD = 6.0
+"""How far scattered photons stray, in cm: the standard deviation of where they arrive."""
 
 
 def _blur(image, width):
@@ -56,6 +59,18 @@ def _kernel(size, width):
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def scattered(study, healthy):
+    """Scattered photons [H, W], as a share of those that would arrive without a patient.
+
+    They come from all around, and the more of them, the thicker the tissue there: behind the lungs
+    they are about as many as the direct ones, behind the mediastinum several times as many, as was
+    measured in patients (Niklason, Sorenson & Nelson 1981: without a grid nine of ten photons
+    behind the mediastinum, with a 12:1 grid more than half).
+    """
+    spread = SPREAD * len(healthy) / study.field
+    return study.scatter * _blur(np.exp(-MU * healthy) * healthy / 10, spread)
+
+
 def develop(study, water, healthy, view="frontal", noise=True):
     """Grey levels 0 … 255 (float32 [H, W]; air dark, bone white) of what the beam meets.
 
@@ -65,21 +80,20 @@ def develop(study, water, healthy, view="frontal", noise=True):
     healthy : the same chest without findings; it sets scatter, window and contrast.
     noise : whether photons are counted; without, the picture that infinitely many would give.
     """
-    size = water.shape[0]
-    # Scattered photons come from all around: from the tissue's mean thickness there.
-    scatter = study.scatter * np.exp(-MU * _blur(healthy, 2.5 * size / study.field))
+    cm = len(water) / study.field  # in pixels
+    scatter = scattered(study, healthy)
     healthy, arriving = (np.exp(-MU * w) + scatter for w in (healthy, water))
-    arriving = _blur(arriving, 0.05 * size / study.field + 0.3)
-    if noise:
-        grain = rng_of(study.seed, VIEWS.index(view)).standard_normal(water.shape, dtype=np.float32)
-        photons = study.photons / np.exp(-MU * 12)
+    arriving = _blur(arriving, 0.05 * cm + 0.3)
+    if noise:  # the detector blurs by half a millimetre, less than a pixel: it is white
+        grain = rng_of(study.seed, f"noise {view}").standard_normal(water.shape, dtype=np.float32)
+        photons = study.photons / cm**2 / np.exp(-MU * 12)  # on a pixel, without a patient
         arriving = arriving + grain * np.sqrt(arriving / photons)
     signal, usual = -np.log(np.maximum(arriving, 1e-5)), -np.log(healthy)
     sample = usual[::2, ::2]  # a quarter of the pixels settles the window as well
     low, high = np.percentile(sample[sample > 0.4], [4, 99.5])
     low, high = study.window[0] * low, high + study.window[1] * (high - low)
-    slow = _blur(usual, 3.0 * size / study.field)
-    signal = signal + study.sharpening * (signal - _blur(signal, 0.4 * size / study.field))
+    slow = _blur(usual, 3.0 * cm)
+    signal = signal + study.sharpening * (signal - _blur(signal, 0.4 * cm))
     value = (signal - low - 0.5 * study.enhancement * (slow - slow.mean())) / (high - low)
     # The tone curve of film: a long shoulder, where soft tissue and bone come close to white.
     steps = np.linspace(0, 1, 4096, dtype=np.float32)
@@ -102,14 +116,10 @@ LETTERS = {
 
 def _frame(study, image, view):
     """Turn and collimate ``image`` and burn in the markers, as the console does at the end."""
-    size, rng = image.shape[0], rng_of(study.seed, 2)
-    tilt, (shade, skew) = np.radians(study.tilt), study.frame
-    middle = (size - 1) / 2
-    turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
-    offset = middle - turn @ [middle, middle]
-    image = ndimage.affine_transform(image, turn, offset, order=1, mode="nearest")
+    size, rng = image.shape[0], rng_of(study.seed, "frame")
+    image = _tilted(study, image)
     ink = np.zeros_like(image)
-    left, top, right, bottom = (max(b, 0) for b in study.border)
+    left, top, right, _ = (max(b, 0) for b in study.border)
     x, y = left + rng.uniform(0.05, 0.14), top + rng.uniform(0.05, 0.16)
     x = 0.93 + left - right - x if study.marker.startswith("L") else x
     if view == "frontal":
@@ -121,13 +131,26 @@ def _frame(study, image, view):
             top + rng.uniform(0.02, 0.08),
             0.013,
         )
-    if study.stamp:
-        corner, side = round(0.88 * size), max(4, round(0.05 * size))
-        ink[corner : corner + side, corner : corner + side] = 1
     image = image + (245 - image) * np.clip(ink, 0, 1)
-    if max(study.border) <= 0:
-        return image
-    left, top, right, bottom = (size * b for b in (left, top, right, bottom))
+    if max(study.border) > 0:
+        image = _collimate(study, image)
+    if study.stamp:  # last: it is never under a shutter
+        corner, side = round(0.88 * size), max(4, round(0.05 * size))
+        image[corner : corner + side, corner : corner + side] = 245
+    return image
+
+
+def _tilted(study, image):
+    tilt, middle = np.radians(study.tilt), (len(image) - 1) / 2
+    turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+    offset = middle - turn @ [middle, middle]
+    return ndimage.affine_transform(image, turn, offset, order=1, mode="nearest")
+
+
+def _collimate(study, image):
+    size, (shade, skew) = image.shape[0], study.frame
+    middle = (size - 1) / 2
+    left, top, right, bottom = (size * max(b, 0) for b in study.border)
     slope = np.tan(np.radians(skew)) * (np.arange(size) - middle)
     along, down = np.arange(size)[None, :] - slope[:, None], np.arange(size)[:, None] + slope
     inside = np.minimum(along - left, size - 1 - right - along)
@@ -174,11 +197,11 @@ def render(study, size=128, view="frontal", without=None):
 
 
 def masks(study, size=128, view="frontal"):
-    """Where each finding of ``study`` shows: name → bool [H, W], present findings only.
+    """What each finding of ``study`` *changes*: name → bool [H, W], present findings only.
 
     A mask holds the pixels whose noise-free grey level the finding changes by more than
-    ``VISIBLE`` levels, and one pixel around them. A finding's mask contains those of the
-    findings that imply it.
+    ``VISIBLE`` levels, and one pixel around them, displaced organs included. A finding's mask
+    contains those of the findings that imply it.
     """
     _check(size, view)
     healthy = expose(study, size, view, {})
@@ -191,12 +214,34 @@ def masks(study, size=128, view="frontal"):
     for name in study.severity:
         change = np.abs(full - picture(_leave_out(study, name)))
         found[name] = ndimage.binary_dilation(change > VISIBLE)
+    return _with_implied(found)
+
+
+def lesions(study, size=128, view="frontal"):
+    """Where each finding of ``study`` *is*: name → bool [H, W], as a radiologist would outline it.
+
+    The air of a pneumothorax, the fluid of an effusion, the whole of an enlarged heart: wherever a
+    ray meets more than ``LEAST`` cm of it, seen or not. Abnormalities that none of the 14
+    observations names are among them. A finding contains those that imply it.
+    """
+    _check(size, view)
+    maps = expose(study, size, view).lesions
+    found = {name: np.zeros((size, size), bool) for name in study.severity}
+    for name, cm in maps.items():
+        found[name] = _tilted(study, cm.astype(np.float32)) > LEAST
+    return _with_implied(found)
+
+
+def _with_implied(found):
     for name in reversed(FINDINGS):  # there, every finding comes after those that imply it
         for child, parent in IMPLIES.items():
             if parent == name and child in found:
                 found[name] = found[name] | found[child]
     return found
 
+
+LEAST = 0.3
+"""cm of a lesion along a ray that count as its place."""
 
 VISIBLE = 4.0
 """Grey levels (of 255) by which a pixel must change to belong to a finding's mask."""

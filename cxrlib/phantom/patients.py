@@ -70,6 +70,28 @@ CAUSES = {
     ),
 }
 
+FITTED = {
+    "field": 36.5,  # cm across the detector, for the thinnest; its spread
+    "field spread": 3.0,
+    "up standing": 0.66,  # cm by which the patient is off centre; spread up or down, and sideways
+    "up lying": -2.21,
+    "up spread": 2.2,
+    "side spread": 1.62,
+    "heart": 0.38,  # half its width over half the chest's; its spread
+    "heart spread": 0.0459,
+    "mediastinum": 0.8,  # its width
+    "chest": 0.959,  # width of the chest
+    "lungs": 1.04,  # height of the lungs
+    "lungs spread": 2.3,
+    "arms": -0.9,  # middle of the range from −1, hanging, to 1, lifted; half that range
+    "arms spread": 0.215,
+    "shoulders": 10.0,  # cm that they fall from the neck
+    "soft": 5.25,  # cm of soft tissue that the heaviest have
+    "sharpening": 0.5,  # the most by which edges are enhanced
+}
+"""What is neither anatomy nor physics: fitted to mean and spread of real radiographs, never to a
+label; see ``benchmarks/fit_phantom.py``."""
+
 P_OTHER = 0.21  # of the studies without any of the 13, those that show something else instead
 P_STUDIES = (0.50, 0.25, 0.15, 0.10)  # of patients with 1, 2, 3 and 4 studies
 P_LYING = 0.75  # of the studies; whatever the illness, so that technique tells nothing about it
@@ -112,8 +134,8 @@ class Study:
     shift: tuple[float, float]  # cm by which the patient is off centre
     field: float  # cm across the detector
     arms: float  # −1 hanging at the sides … 1 lifted out of the picture
-    scatter: float  # scattered over direct photons
-    photons: float  # mean count behind the lungs: fewer, noisier
+    scatter: float  # scattered over direct photons behind 10 cm of tissue on all sides
+    photons: float  # mean count per cm² behind the lungs: fewer, noisier
     enhancement: float  # 0 … 1, how much slow changes of brightness are flattened
     sharpening: float  # how much edges are enhanced; 0 not at all
     window: tuple[float, float]  # share of the range cut off below, added above
@@ -166,9 +188,9 @@ def draw_patient(rng, women=WOMEN):
         age=age,
         cause=cause,
         habitus=habitus,
-        chest=float(rng.normal(14.1 if male else 12.7, 0.75)),
-        lungs=float(rng.normal(23.6 if male else 21.2, 1.7)),
-        heart=float(rng.normal(0.455 + 0.02 * habitus, 0.028)),
+        chest=FITTED["chest"] * float(rng.normal(14.1 if male else 12.7, 0.75)),
+        lungs=FITTED["lungs"] * float(rng.normal(23.6 if male else 21.2, FITTED["lungs spread"])),
+        heart=float(rng.normal(FITTED["heart"] + 0.02 * habitus, FITTED["heart spread"])),
         aorta=float(np.clip(rng.normal((age - 30) / 70, 0.22), 0, 1)),
         depth=float(rng.normal(0.64 + 0.06 * (cause == "chronic lung disease"), 0.04)),
         curve=float(rng.normal(0, 0.45)),
@@ -200,8 +222,9 @@ def draw_study(rng, patient, number, previous=None, hospital=1, dose=1.0):
         ),
         rotation=float(np.clip(rng.normal(0, 0.45 if lying else 0.22), -1, 1)),
         tilt=float(rng.normal(0, 1.6 if lying else 0.6)),
-        arms=float(rng.uniform(-1, 0.1) if lying else rng.uniform(-1, 0.8)),
-        scatter=float(rng.uniform(0.25, 0.8) + 0.4 * patient.habitus + 0.2 * lying),
+        arms=float(np.clip(_arms(rng, lying), -1, 1)),
+        # Standing, a grid holds most of it back; at the bedside there is none.
+        scatter=float(rng.uniform(0.3, 0.9) if lying else rng.uniform(0.12, 0.4)),
         **_detector(rng, patient, lying, hospital, dose),
         drawn=drawn,
         other="" if drawn else other,
@@ -210,7 +233,8 @@ def draw_study(rng, patient, number, previous=None, hospital=1, dose=1.0):
 
 def _detector(rng, patient, lying, hospital, dose):
     """How the picture is exposed, processed and framed: each hospital has its own ranges."""
-    second = hospital == 2
+    second, f = hospital == 2, FITTED
+    up = f["up lying" if lying else "up standing"]
     corner = rng.random()
     marker = "R" if second else "L" if corner < 0.6 else "R" if corner < 0.75 else " "
     if lying and rng.random() < 0.4:
@@ -218,17 +242,25 @@ def _detector(rng, patient, lying, hospital, dose):
     white = rng.random() < (0.5 if second else 0.06)
     border = rng.uniform(-0.25, 0.04, 4) + (rng.random() < 0.12) * rng.uniform(0, 0.10, 4)
     return {
-        "field": float(np.clip(rng.normal(41.5 + 3.0 * patient.habitus, 2.6), 35, 50)),
-        "shift": (float(rng.normal(0, 0.9)), float(rng.normal(-1.2 if lying else -2.2, 1.5))),
-        "photons": dose * float(np.exp(rng.uniform(np.log(6000), np.log(120000)))),
+        "field": float(
+            np.clip(rng.normal(f["field"] + 3 * patient.habitus, f["field spread"]), 32, 55)
+        ),
+        "shift": (float(rng.normal(0, f["side spread"])), float(rng.normal(up, f["up spread"]))),
+        "photons": dose * float(np.exp(rng.uniform(np.log(6e4), np.log(1.2e6)))),
         "enhancement": float(rng.uniform(0.6, 1.0) if second else rng.uniform(0, 0.7)),
-        "sharpening": float(rng.uniform(1.0, 1.4) if second else rng.uniform(0.2, 1.2)),
+        "sharpening": f["sharpening"] * float(rng.uniform(1, 1.4) if second else rng.uniform(0, 1)),
         "window": (float(rng.uniform(0.1, 0.95)), float(rng.uniform(-0.08, 0.45))),
         "gamma": float(np.exp(rng.normal(0.6 if second else 0.24, 0.2 if second else 0.38))),
         "border": tuple(float(b) for b in border),
         "frame": (250.0 if white else 4.0, float(rng.normal(0, 0.8))),
         "marker": marker,
     }
+
+
+def _arms(rng, lying):
+    # Standing, some are lifted further.
+    middle, half = FITTED["arms"] + 0.35 * (not lying), FITTED["arms spread"] + 0.35 * (not lying)
+    return rng.uniform(middle - half, middle + half)
 
 
 def draw_studies(rng, women=WOMEN, hospital=1, dose=1.0):

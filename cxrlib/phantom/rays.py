@@ -86,6 +86,8 @@ class Solid:
 def stack(y, x, z, a, b, boxy=False):
     """A ``Solid`` from knots and from numbers or arrays [K] that go with them."""
     y = np.asarray(y, float)
+    if (np.diff(y) <= 0).any():
+        raise ValueError(f"knots at heights {y.round(2).tolist()}: expected each below the last.")
     flat = np.zeros(len(y))
     return Solid(y, flat + x, flat + z, flat + a, flat + b, boxy)
 
@@ -147,8 +149,8 @@ def blocked(near, far, obstacles):
     """
     total, low, high = np.zeros_like(near), near, near
     swept = np.zeros(near.shape, bool)
-    for begin, end in sorted(obstacles, key=lambda pair: -float((pair[1] - pair[0]).max())):
-        begin, end = np.maximum(begin, near), np.minimum(end, far)
+    inside = [(np.maximum(begin, near), np.minimum(end, far)) for begin, end in obstacles]
+    for begin, end in sorted(inside, key=lambda pair: -float((pair[1] - pair[0]).max())):
         met = end > begin
         if not met.any():
             continue
@@ -202,7 +204,9 @@ def tubes(beam, paths, radii, bore=0.0, marrow=0.0, weight=1.0):
     solid_length = np.sqrt((np.diff(paths, axis=1) ** 2).sum(-1)) * weight * enlarged[:, :-1]
     begin = thick[:, :-1].ravel()
     radius = begin[k] + f * np.diff(thick, axis=1).ravel()[k]
-    volume = (solid_length.ravel() / steps)[k] * radius**2 * (np.pi * (1 - (1 - marrow) * bore**2))
+    # As it appears: longer and wider by the magnification, but no thicker along the ray.
+    area = radius**2 / enlarged[:, :-1].ravel()[k]
+    volume = (solid_length.ravel() / steps)[k] * area * (np.pi * (1 - (1 - marrow) * bore**2))
     row, col = row[:, :-1].ravel()[k] + f * drow[k], col[:, :-1].ravel()[k] + f * dcol[k]
     across = int(np.clip(np.ceil(radius.max() / beam.pixel * 2.4), 2, 64))
     offset = (np.arange(across) + 0.5) / across * 2 - 1
@@ -226,19 +230,19 @@ def _bernstein(n, count):
 REACH = 27.0  # cm on each side of the middle where textures are defined
 
 
-def texture(beam, rng, scale):
+def texture(beam, key, scale):
     """A smooth random field [H, W] of mean 0 and variance 1, whose bumps are ``scale`` cm wide.
 
-    Whatever the scale, it draws one number from ``rng``: what is drawn next stays where it is.
+    ``key`` is the whole number that decides it; beam and scale only decide how it is seen.
     """
-    rng = np.random.Generator(np.random.Philox(key=int(rng.integers(2**62))))
+    rng = np.random.Generator(np.random.Philox(key=int(key)))
     knots = np.arange(-REACH, REACH + scale, scale)
     heights = rng.standard_normal((len(knots), len(knots)), dtype=np.float32)
     s, y = beam.axes()
-    return _spread(y, knots, scale) @ heights @ _spread(s, knots, scale).T
+    return spread(y, knots, scale) @ heights @ spread(s, knots, scale).T
 
 
-def _spread(at, knots, scale):
+def spread(at, knots, scale):
     """Weights [N, K] of bumps at the knots, for a sum of unit variance at every point."""
     near = np.clip(np.abs(at[:, None] - knots) / (1.6 * scale), 0, 1)
     weights = ((1 - near**2) ** 2).astype(np.float32)

@@ -52,7 +52,7 @@ from cxrlib import data, phantom, plots, widgets
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.phantom import anatomy
 from cxrlib.phantom.chest import LUNG
-from cxrlib.phantom.develop import MU
+from cxrlib.phantom.develop import MU, scattered
 
 folder = DATA or os.environ.get("CXR_DATA")
 track = data.open_track(folder) if folder else None
@@ -72,8 +72,8 @@ else:
 # %%
 GOOD_FILM = {
     "number": 1, "projection": "PA", "lateral": True, "inspiration": 0.85, "rotation": 0.0,
-    "tilt": 0.0, "shift": (0.0, -1.6), "field": 42.0, "arms": 0.3, "scatter": 0.35,
-    "photons": 80_000.0, "enhancement": 0.3, "sharpening": 0.9, "window": (0.65, 0.12),
+    "tilt": 0.0, "shift": (0.0, -1.6), "field": 42.0, "arms": 0.3, "scatter": 0.2,
+    "photons": 800_000.0, "enhancement": 0.3, "sharpening": 0.9, "window": (0.65, 0.12),
     "gamma": 1.35, "border": (-0.1,) * 4, "marker": "L", "frame": (4.0, 0.0),
 }  # fmt: skip
 SIZE = 384
@@ -132,7 +132,7 @@ def pointed(image, left, right, title, alt):
 # hold it? And why is the heart, which is no denser than muscle, so white?
 
 # %%
-wired = film(112, {"Support Devices": 0.3}, cause="heart failure")
+wired = film(201, {"Support Devices": 0.3}, cause="heart failure")
 chest = phantom.expose(wired, SIZE)  # what each ray meets
 water = chest.water()  # … counted in centimetres of water
 
@@ -207,6 +207,54 @@ table.sort_values("cm of water in the way").round(0).astype(int)
 # - An edge is seen only where two different steps of the ladder **touch along the beam**. The heart has an
 #   edge because there is air beside it. Fill the lung beside it with fluid, and its edge disappears. This
 #   is called the *silhouette sign*.
+#
+# Here is that sum, layer by layer, up to the picture. **Guess**: which two of the layers lie under
+# everything else, and would be there without a patient?
+
+# %%
+ill = film(158, {"Consolidation": 0.8})
+layers = phantom.expose(ill, SIZE)
+air = sum(air * clear for air, clear in zip(layers.air, layers.clear, strict=True))
+lungs = layers.body - (1 - LUNG) * air
+direct = np.exp(-MU * layers.water())
+strayed = scattered(ill, phantom.expose(ill, SIZE, drawn={}).water())
+stages = {
+    "soft tissue, in cm": layers.body,
+    "less the air in the lungs": layers.body - (1 - LUNG) * sum(layers.air),
+    "… where it is not filled": lungs,
+    "all that is in the way": layers.water(),
+    "direct rays": direct,
+    "scattered rays": strayed,
+    "what arrives": direct + strayed,
+}
+
+
+def stretched(values, low, high):
+    """Values from ``low`` to ``high`` as grey levels, dark to light."""
+    return (255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
+
+
+shown = []
+for name, values in stages.items():
+    rays = "rays" in name or "arrives" in name  # few of them are white, as on film
+    values = -np.log(values) if rays else values
+    bounds = (1.2, 5.5) if rays else (0, 36)
+    shown.append(stretched(values, *bounds))
+panels(
+    [*shown, phantom.render(ill, SIZE)],
+    [*stages, "window, noise, letters"],
+    "A film, layer by layer",
+    "Eight pictures of one synthetic chest: soft tissue, the lungs' air taken out of it, a consolidation in "
+    "them, bones and vessels added, the direct rays, the blurred haze of scattered rays, their sum, and the "
+    "finished film.",
+    columns=4,
+)
+
+# %% [markdown]
+# None would: rays are scattered *by the patient*. They come from everywhere, so they carry hardly any picture,
+# and there are the more of them, the thicker the tissue: behind the heart often more than of the direct ones,
+# which is why so little is seen there. A grid of lead strips before the detector takes most of them away; at the
+# bedside there is often none.
 #
 # ## Which way round?
 #
@@ -359,19 +407,19 @@ pointed(
 
 # %%
 CASES = {  # observation: the patient, and how severe
-    "Enlarged Cardiomediastinum": (112, 0.9),
-    "Cardiomegaly": (181, 0.8),
-    "Lung Opacity": (174, 1.0),
-    "Consolidation": (112, 0.8),
-    "Pneumonia": (726, 0.8),
-    "Edema": (159, 0.8),
-    "Atelectasis": (159, 0.5),
-    "Lung Lesion": (152, 0.6),
-    "Pneumothorax": (112, 0.6),
-    "Pleural Effusion": (179, 0.8),
-    "Pleural Other": (151, 0.8),
-    "Fracture": (152, 0.8),
-    "Support Devices": (179, 0.8),
+    "Enlarged Cardiomediastinum": (119, 0.9),
+    "Cardiomegaly": (179, 0.8),
+    "Lung Opacity": (131, 1.0),
+    "Consolidation": (158, 0.8),
+    "Pneumonia": (1115, 0.8),
+    "Edema": (197, 0.8),
+    "Atelectasis": (201, 0.5),
+    "Lung Lesion": (411, 0.6),
+    "Pneumothorax": (185, 0.6),
+    "Pleural Effusion": (232, 0.8),
+    "Pleural Other": (218, 0.8),
+    "Fracture": (244, 0.8),
+    "Support Devices": (262, 0.8),
 }
 
 
@@ -419,9 +467,9 @@ def before_and_after(names, title, alt):
 # **Guess**: which of these three films carry the label *No Finding*?
 
 # %%
-plain = film(125)
-with_device = film(125, {"Support Devices": 0.3}, cause="heart failure")
-hernia = film(125, other="hernia")
+plain = film(201)
+with_device = film(201, {"Support Devices": 0.3}, cause="heart failure")
+hernia = film(201, other="hernia")
 normals = [plain, with_device, hernia]
 images, titles = [phantom.render(study, SIZE) for study in normals], ["1", "2", "3"]
 if real and (found := real_film("No Finding")):
@@ -525,9 +573,9 @@ before_and_after(
 
 # %%
 faces = [
-    film(182, {"Pneumonia": 0.8}),
-    film(101, {"Atelectasis": 0.5}),
-    film(104, {"Pneumonia": 0.7}),
+    film(179, {"Pneumonia": 0.8}),
+    film(119, {"Atelectasis": 0.6}),
+    film(197, {"Pneumonia": 0.8}),
 ]
 panels(
     [phantom.render(study, SIZE) for study in faces],
@@ -578,7 +626,7 @@ before_and_after(
 # Now the effusion of a patient who stands, and who lies. **Guess** where the fluid goes.
 
 # %%
-upright = film(165, {"Pleural Effusion": 0.8})
+upright = film(207, {"Pleural Effusion": 0.8})
 supine = replace(upright, projection="AP", inspiration=0.5, arms=-0.7)
 picture = phantom.render(supine, SIZE)
 panels(
@@ -619,9 +667,9 @@ before_and_after(
 
 # %%
 wearers = [
-    film(112, {"Support Devices": 0.8}, cause="heart failure"),
-    film(125, {"Support Devices": 0.8}, cause="surgery"),
-    film(159, {"Support Devices": 0.8}, cause="intensive care"),
+    film(131, {"Support Devices": 0.8}, cause="heart failure"),
+    film(197, {"Support Devices": 0.8}, cause="surgery"),
+    film(262, {"Support Devices": 0.8}, cause="intensive care"),
 ]
 panels(
     [phantom.render(study, SIZE) for study in wearers],
@@ -669,7 +717,7 @@ else:
 
 # %%
 severities = (0.2, 0.5, 0.9)
-faint = [film(179, {"Consolidation": severity}) for severity in severities]
+faint = [film(244, {"Consolidation": severity}) for severity in severities]
 panels(
     [phantom.render(study, SIZE) for study in faint],
     [f"severity {severity}" for severity in severities],
@@ -736,10 +784,10 @@ my_answers = {1: "", 2: "", 3: "", 4: ""}  # such as {1: "No Finding", …}
 
 # %%
 questions = {
-    1: (film(125, {"Cardiomegaly": 0.7, "Pleural Effusion": 0.65}), "frontal"),
-    2: (film(159, {"Pneumothorax": 0.4}), "frontal"),
+    1: (film(214, {"Cardiomegaly": 0.7, "Pleural Effusion": 0.65}), "frontal"),
+    2: (film(174, {"Pneumothorax": 0.4}), "frontal"),
     3: (film(101), "frontal"),
-    4: (film(468, {"Lung Lesion": 0.4}), "lateral"),
+    4: (film(862, {"Lung Lesion": 0.4}), "lateral"),
 }
 
 
@@ -876,6 +924,36 @@ widgets.explore(
 # %% [markdown]
 # A finding also pushes and pulls its neighbours: a large pneumothorax moves the heart *away*, a collapsed
 # lobe moves it *nearer*, and those pixels are in its outline too.
+#
+# ## What it is, and what it changes
+#
+# A radiologist outlines the *disease*. The outlines above hold the *pixels that it changes*. **Guess**: for
+# which findings are the two alike, and for which not?
+
+# %%
+pairs = {
+    "Pneumothorax": film(CASES["Pneumothorax"][0], {"Pneumothorax": 1.0}),
+    "Cardiomegaly": film(CASES["Cardiomegaly"][0], {"Cardiomegaly": 0.8}),
+    "Lung Lesion": film(CASES["Lung Lesion"][0], {"Lung Lesion": 0.7}),
+}
+panels(
+    [phantom.render(study, SIZE) for study in pairs.values() for _ in range(2)],
+    [f"{name}: {what}" for name in pairs for what in ("where it is", "what it changes")],
+    "Two outlines of one finding",
+    "Three findings, each outlined twice. Pneumothorax: the air beside the lung, and with it the heart and "
+    "dome that it displaces. Cardiomegaly: the whole heart, and only its new border. Lung lesion: both alike.",
+    columns=2,
+    masks=[
+        outline(study, SIZE)[name]
+        for name, study in pairs.items()
+        for outline in (phantom.lesions, phantom.masks)
+    ],
+)
+
+# %% [markdown]
+# A round lesion is where it changes the film. The air of a pneumothorax also moves the heart; and of an enlarged
+# heart most was white before. Which of the two should a heat map mark? The question has no one answer, so
+# notebook 08 says which it uses: the pixels that change, since they are all that a model can see.
 #
 # ## Take away
 #

@@ -1,0 +1,101 @@
+"""Fit the phantom's global parameters to real radiographs, without any of their labels.
+
+    python benchmarks/fit_phantom.py NIH_FOLDER [--minutes 10]
+
+What is compared are the mean and the spread, over images, of each square of a 12 × 12 thumbnail
+(equalised, as a model sees it). A change of a few numbers of ``patients.FITTED`` at a time is kept
+where it brings both closer; the same phantoms, by their random numbers, are drawn each time. It
+prints the numbers that were found, to be put into ``cxrlib/phantom/patients.py``; what it bought is
+measured by ``realism.py``, on images of other patients.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from realism import for_fitting, real
+from torch import from_numpy
+from torchvision.transforms.v2.functional import equalize
+
+from cxrlib import phantom
+from cxrlib.phantom.patients import FITTED
+
+SIZE, CELLS = 48, 12
+BOUNDS = {
+    "field": (36.5, 50),
+    "field spread": (1.5, 3),
+    "up standing": (-6, 3),
+    "up lying": (-6, 3),
+    "up spread": (0.5, 2.2),
+    "side spread": (0.3, 2),
+    "heart": (0.38, 0.5),
+    "heart spread": (0.015, 0.06),
+    "mediastinum": (0.8, 1.2),
+    "chest": (0.92, 1.1),
+    "lungs": (0.88, 1.12),
+    "lungs spread": (0.8, 2.4),
+    "arms": (-0.9, 0.3),
+    "arms spread": (0.2, 0.9),
+    "shoulders": (3, 10),
+    "soft": (2, 8),
+}
+"""What people and technique allow: few lungs are cut off by the edge. ``sharpening`` is not among
+them: a thumbnail has no edges."""
+
+
+def moments(images):
+    """Mean and spread [144] of each square of equalised images, uint8 [N, 48, 48]."""
+    grey = equalize(from_numpy(images)[:, None])[:, 0].numpy() / 255.0
+    side = SIZE // CELLS
+    squares = grey.reshape(len(grey), CELLS, side, CELLS, side).mean(axis=(2, 4))
+    return squares.mean(axis=0), squares.std(axis=0)
+
+
+def distance(values, wanted, count):
+    """Mean squared difference of both moments, of ``count`` phantoms drawn with ``values``."""
+    FITTED.update(values)
+    seeds = ([7, k] for k in range(count))
+    studies = (phantom.draw_studies(np.random.default_rng(seed))[0] for seed in seeds)
+    found = moments(np.stack([phantom.render(study, SIZE) for study in studies]))
+    return sum(((a - b) ** 2).mean() for a, b in zip(found, wanted, strict=True))
+
+
+def fit(wanted, count, seconds):
+    """Random search from the present numbers, steps growing where they help."""
+    rng = np.random.default_rng(0)
+    best = {name: float(np.clip(FITTED[name], *bounds)) for name, bounds in BOUNDS.items()}
+    least, step, end = distance(best, wanted, count), 0.15, time.monotonic() + seconds
+    print(f"before: {1000 * least:.2f}")
+    while time.monotonic() < end:
+        trial = dict(best)
+        for name in rng.choice(list(BOUNDS), 4, replace=False):
+            low, high = BOUNDS[name]
+            trial[name] = float(np.clip(best[name] + step * (high - low) * rng.normal(), low, high))
+        now = distance(trial, wanted, count)
+        step = min(1.15 * step, 0.25) if now < least else max(0.97 * step, 0.03)
+        if now < least:
+            least, best = now, trial
+            print(f"{1000 * least:.2f}")
+    return best
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", metavar="NIH_FOLDER", help="see data/README.md")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--phantoms", type=int, default=200, help="drawn for each trial")
+    options = parser.parse_args()
+    images, patients = real(options.folder)
+    images = (
+        images[for_fitting(patients)]
+        .reshape(-1, SIZE, 2, SIZE, 2)
+        .mean(axis=(2, 4))
+        .round()
+        .astype(np.uint8)
+    )
+    for name, value in fit(moments(images), options.phantoms, 60 * options.minutes).items():
+        print(f'    "{name}": {value:.3g},')
+
+
+if __name__ == "__main__":
+    main()
