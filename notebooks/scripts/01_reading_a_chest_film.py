@@ -408,10 +408,10 @@ pointed(
 # %%
 CASES = {  # observation: the patient, and how severe
     "Enlarged Cardiomediastinum": (119, 0.9),
-    "Cardiomegaly": (179, 0.8),
+    "Cardiomegaly": (179, 0.9),
     "Lung Opacity": (131, 1.0),
     "Consolidation": (158, 0.8),
-    "Pneumonia": (1115, 0.8),
+    "Pneumonia": (1798, 0.8),
     "Edema": (197, 0.8),
     "Atelectasis": (201, 0.5),
     "Lung Lesion": (411, 0.6),
@@ -419,7 +419,7 @@ CASES = {  # observation: the patient, and how severe
     "Pleural Effusion": (232, 0.8),
     "Pleural Other": (218, 0.8),
     "Fracture": (244, 0.8),
-    "Support Devices": (262, 0.8),
+    "Support Devices": (165, 0.8),
 }
 
 
@@ -514,7 +514,7 @@ before_and_after(
 )
 
 # %%
-large = film(CASES["Cardiomegaly"][0], {"Cardiomegaly": 0.8})
+large = film(CASES["Cardiomegaly"][0], {"Cardiomegaly": 0.9})
 print(f"cardiothoracic ratio without: {cardiothoracic_ratio(replace(large, drawn={})):.2f}")
 print(f"                     with:    {cardiothoracic_ratio(large):.2f}")
 
@@ -574,7 +574,7 @@ before_and_after(
 # %%
 faces = [
     film(179, {"Pneumonia": 0.8}),
-    film(119, {"Atelectasis": 0.6}),
+    film(119, {"Atelectasis": 0.7}),
     film(197, {"Pneumonia": 0.8}),
 ]
 panels(
@@ -656,7 +656,7 @@ before_and_after(
     ["Fracture", "Support Devices"],
     "A step in the edge of a rib, and lines too smooth to be grown",
     "Two rows of synthetic films, without, with, and outlined: several broken ribs on the patient's left "
-    "with blood inside the chest wall, and steel wires, a chest tube and electrodes.",
+    "with blood inside the chest wall, and a chest tube, a port and electrodes.",
 )
 
 # %% [markdown]
@@ -786,7 +786,7 @@ my_answers = {1: "", 2: "", 3: "", 4: ""}  # such as {1: "No Finding", …}
 questions = {
     1: (film(214, {"Cardiomegaly": 0.7, "Pleural Effusion": 0.65}), "frontal"),
     2: (film(174, {"Pneumothorax": 0.4}), "frontal"),
-    3: (film(101), "frontal"),
+    3: (film(114), "frontal"),
     4: (film(862, {"Lung Lesion": 0.4}), "lateral"),
 }
 
