@@ -17,8 +17,8 @@
 #
 # How does a heat map over a radiograph come about, and what does it cost?
 #
-# **You will be able to** build Grad-CAM by hand, make the maps of all 21 labels at the price of one, say in
-# what five methods differ, and choose the layer from which a map is read.
+# **You will be able to** build Grad-CAM by hand, make the maps of all 21 labels in hardly more time than one
+# takes, say in what five methods differ, and read a map from another layer.
 #
 # **Needs** the model with the paper's loss of notebook 05; if it is not there it is trained now, which takes
 # about four minutes. **Minutes** 20, of which one is computing.
@@ -32,6 +32,7 @@ from dataclasses import replace
 
 import ipywidgets
 import numpy as np
+import pandas as pd
 import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -56,8 +57,11 @@ model = run.model()
 #
 # A few hundred images of the test split are enough to look at. Beside them, where it is known, lies the
 # **mask** of every finding. The phantom knows where it drew each one: the mask holds every pixel that the
-# finding changes, so that of a pneumothorax may reach into a windpipe that it has pushed aside. NIH has
-# boxes for a few images. CheXpert has neither.
+# finding changes, so that of a pneumothorax may reach into a windpipe that it has pushed aside, where a
+# radiologist would outline the air alone. The mask of a group, such as Opacity, is all of its findings' masks
+# together. NIH has boxes for a few images. CheXpert has neither.
+#
+# Not every one of the 21 labels can have a place in the image. Which cannot?
 
 # %%
 rows = track.split("test").iloc[:240]
@@ -76,6 +80,8 @@ known = track.name in ("phantom", "nih")
 masks = explanations.find_masks(track, rows["path"], settings.size) if known else {}
 masks = {name: dict(zip(*found, strict=True)) for name, found in masks.items()}
 print(f"masks for {len(masks)} of {len(hierarchy.labels)} labels")
+if masks:
+    print("none for", ", ".join(name for name in hierarchy.labels if name not in masks))
 
 
 # %%
@@ -93,8 +99,9 @@ print(f"the surest {label} has a score of at least one half:", bool(score >= 0.5
 # %% [markdown]
 # ## Grad-CAM by hand
 #
-# Look at the way through this network. Its last convolution gives maps, here 128 of them, each 6 × 6.
-# Averaged over the image they become 128 numbers, from which the head computes a logit $z$ for every label.
+# Look at the way through this network. Its last convolution, the first layer of its head, gives maps, here
+# 128 of them, each 6 × 6. Averaged over the image they become 128 numbers, from which the rest of the head
+# computes a logit $z$ for every label: the score before the sigmoid.
 #
 # The model has just given one of these images a high score. Where in the image did that come from? Here is
 # one way to ask: *how much would the logit rise if a map became brighter?* That is a derivative.
@@ -105,7 +112,7 @@ print(f"the surest {label} has a score of at least one half:", bool(score >= 0.5
 # M = \operatorname{ReLU}\Big(\sum_k w_k A^k\Big)$$
 #
 # $A^k_{ij}$ is map $k$ at place $ij$. How many lines of code is that? And will it be the map that a library
-# draws? Guess, then read.
+# draws? (The course's `explain` leaves the drawing to the library pytorch-grad-cam.) Guess, then read.
 
 
 # %%
@@ -127,7 +134,7 @@ print("by hand and by library agree to 1e-5:", torch.allclose(by_hand, by_librar
 
 # %% [markdown]
 # The last line stretches the map from 0 to 1. So a map tells where, and never how much: the map of a label
-# with a score next to nothing looks as bright as that of a certain one.
+# with a score next to nothing can look as bright as that of a certain one.
 #
 # A map of 6 × 6 is coarse: each place stands for 16 × 16 pixels. What one usually gets to see is the same
 # map, smoothed. Which of the two is the more honest picture?
@@ -142,7 +149,7 @@ fig = plots.gallery(
     size=3.1,
     maps=[None, blocks, big],
     masks=[outline] * 3,
-    title=f"{label}: what the model computes is coarse (outlined: the finding)",
+    title=f"{label}: what the model computes is coarse (outlined: the mask)",
 )
 for axis in fig.axes:
     axis.title.set_fontsize(12)
@@ -155,13 +162,14 @@ plots.show(
 # %% [markdown]
 # The smooth one invites to see an outline that nobody has computed.
 #
-# ## All labels at the price of one
+# ## 21 labels, 21 maps
 #
 # The plain way runs the whole network forwards and backwards once a label. But everything up to the head
 # is the same for all labels. `explain` computes it once, and asks the small head about all 21 labels in
 # one batch.
 #
-# Will the maps be the same? And how much time is saved: a tenth, a half, nine tenths? Guess.
+# Will the maps be those that one gets label by label from the whole network? And how much time is saved: a
+# tenth, a half, nine tenths? Guess.
 
 # %%
 start = time.perf_counter()
@@ -184,8 +192,8 @@ print(f"21 maps, the plain way: {1000 * took_plain:.0f} ms; together: {1000 * to
 print(f"time saved: {1 - took_ours / took_plain:.0%}")
 
 # %% [markdown]
-# A single run says little about time. `benchmarks/inference.py` repeats it with care: 23 times as fast for
-# this model, and 19 times for DenseNet121 at 320 pixels (one run, one thread).
+# The maps are the same, and most of the time is saved. How much exactly, a single run cannot say:
+# `benchmarks/inference.py` repeats it with care, and for DenseNet121 at 320 pixels too.
 #
 # ## Five methods, and two layers
 #
@@ -199,11 +207,11 @@ print(f"time saved: {1 - took_ours / took_plain:.0%}")
 # - **Eigen-CAM** (Muhammad and Yeasin 2020) draws what the maps have most in common. It looks at no label
 #   at all.
 #
-# And one may look at an earlier layer, whose maps are finer and which knows less of what it sees: `finer=1`
-# is 12 × 12 here.
+# And one may look at an earlier layer, whose maps are finer and which knows less of what it sees:
+# `explain(..., finer=1)` reads maps of 12 × 12 here.
 #
-# One model, three images, six ways. How far apart will the maps be? And two of the columns are the same:
-# which, and why? Guess before you look.
+# One model, three images, six ways. How far apart will the maps be? Several columns may look alike, but two
+# of them are the same but for rounding: which, and why? Guess before you look.
 
 # %%
 ways = {
@@ -232,22 +240,34 @@ fig = plots.gallery(
     size=1.75,
     maps=drawn,
     masks=outlines,
-    title="Same model, same image: where the map lies depends on the way (outlined: the finding)",
+    title="Same model, same image: where the map lies depends on the way (outlined: the mask)",
 )
 for axis in fig.axes:
     axis.title.set_fontsize(11)
 plots.show(
     fig,
-    "Rows of radiographs, each explained by six methods; the maps differ, and only some lie on the "
-    "outlined finding.",
+    "Rows of one radiograph each, explained in six ways; the maps of a row differ; the mask is outlined.",
 )
 
 # %% [markdown]
-# Find the brightest place of each map. Is it on the finding, beside it, at the rim of the picture?
+# Find the brightest place of each map. Is it on the finding, beside it, at the rim of the picture? Note your
+# answers, then compare:
+
+# %% tags=["nbval-ignore-output"]
+on_it = {}
+for number, name in enumerate(three):
+    first = number * len(ways)
+    tops = [int(heat.argmax()) for heat in drawn[first : first + len(ways)]]
+    on_it[name] = ["on it" if outlines[first].flat[top] else "beside it" for top in tops]
+pd.DataFrame(on_it, index=list(ways)).T
+
+# %% [markdown]
+# Three images are an anecdote; notebook 08 counts.
 #
 # And the two columns: Grad-CAM and HiResCAM. That is no accident. After the last convolution this network
-# only takes the mean over the image, so the derivative is the same at every place, and multiplying before
-# or after averaging makes no difference. For more than these three images:
+# only rescales every map and takes its mean over the image. So the derivative is the same at every place,
+# and it makes no difference whether one multiplies before or after averaging. For more than these three
+# images:
 
 # %%
 pair = [explain(model, images[:8], [label], way).features for way in ("gradcam", "hirescam")]
@@ -272,7 +292,7 @@ def draw_map(number, label, way):
     score = scores[number, hierarchy.labels.index(label)]
     fig = plots.gallery(
         [one[0], one[0]],
-        ["the radiograph", f"{label}: score {score:.2f}"],
+        ["the radiograph", f"{label}: score {score:.2f}\n{way}"],
         columns=2,
         size=3.6,
         maps=[None, made],
@@ -295,9 +315,9 @@ widgets.explore(
 # ## Take away
 #
 # - A map of a label is a question about derivatives, and takes a few lines.
-# - Up to the head everything is shared: ask about all labels at once.
-# - A map is stretched to its own maximum. It says where, never how much; the score says how much.
+# - Up to the head everything is shared: compute it once, and ask the head about all labels in one batch.
+# - A map is stretched from 0 to 1. It says where, never how much; the score says how much.
 # - What is drawn smoothly was computed on a coarse grid. An earlier layer has a finer one, and knows less.
-# - Six ways to draw one model's reasons give different pictures. A look does not tell which is right.
+# - Another way to draw a model's reasons gives another picture. A look does not tell which is right.
 #
 # **Next**: 08 asks whether a map deserves to be believed.

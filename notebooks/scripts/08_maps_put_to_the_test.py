@@ -21,9 +21,9 @@
 # image, test whether a map depends on what the model has learnt, read deletion and insertion without being
 # misled, and catch a model that reads a mark instead of a lung.
 #
-# **Needs** the words *Grad-CAM* and *LayerCAM* from notebook 07, and the model with the paper's loss of
-# notebook 05; if it is not there it is trained now, which takes about four minutes. **Minutes** 45, of which
-# about five are computing, the first time.
+# **Needs** the five kinds of maps and the two layers of notebook 07, the groups of labels of notebook 03, the
+# AUROC of notebook 06, and the model with the paper's loss of notebook 05; if it is not there it is trained
+# now, which takes about four minutes. **Minutes** 45, of which about five are computing, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -57,8 +57,10 @@ run = training.train(track, hierarchy, settings, name="paper-loss")
 model = run.model()
 
 # %% [markdown]
-# Four ways to make a map, all explained in notebook 07. Grad-CAM, LayerCAM and Eigen-CAM read the last
-# convolution, whose maps are 6 × 6. The fourth is LayerCAM of an earlier layer, 12 × 12.
+# Four ways to make a map, all explained in notebook 07. In short: **Grad-CAM** weighs each map of the last
+# convolution, here 6 × 6, by the mean of its derivative; **LayerCAM** multiplies map and derivative place by
+# place, and keeps only positive derivatives; **Eigen-CAM** draws what the maps have most in common, and looks
+# at no label. The fourth is LayerCAM of an earlier layer, 12 × 12.
 
 # %%
 ways = {
@@ -69,8 +71,10 @@ ways = {
 }
 
 # %% [markdown]
-# The phantom knows where it drew each finding; NIH has boxes for a few images. We take some images of
-# the validation split, to choose thresholds, and some of the test split, to measure.
+# Does a map lie where the finding is? That takes **masks**. The phantom knows where it drew each finding: the
+# mask holds every pixel that the finding changes, and a group's mask those of all its findings. NIH has boxes
+# for a few images. We take some images of the validation split, to choose thresholds, and some of the test
+# split, to measure.
 
 
 # %%
@@ -104,22 +108,23 @@ print(f"masks of enough images for {len(measured)} labels")
 # With masks, that can be counted. Three scores, from lenient to strict:
 #
 # - **pointing**: does the highest point of the map lie in the mask?
-# - **AUPRC**: take the pixels from the highest value of the map down; what is the mean precision?
+# - **AUPRC**: take the pixels from the highest value of the map down; what share of those taken lies in the
+#   mask (the precision), on average?
 # - **IoU**: cut the map at a threshold (the best one on the validation images); how much do it and the mask
 #   share?
 #
 # And three guesses to beat, none of which looks at the image:
 #
 # - **chance**: the mask's share of the image;
-# - the **mean map**: the average map of that label, with which a method explains every image alike;
+# - the **mean map**: the method's average map of that label, the same for every image;
 # - the **usual place**: the average mask, which knows where such findings are.
 #
 # The usual place has been told more than the model ever was: it is made of masks, and the model has learnt
 # from labels alone. A map may fall short of it and still have seen something. A map that does no better than
 # *its own* mean map has not shown that it saw anything.
 #
-# How good will the maps be? Put these four in order before you run the cells: Grad-CAM, LayerCAM of the finer
-# layer, the usual place, chance.
+# How good will the maps be? Put these four in order of their AUPRC before you run the cells: Grad-CAM,
+# LayerCAM of the finer layer, the usual place, chance.
 
 
 # %%
@@ -188,13 +193,14 @@ if track.name == "phantom":
 # ## The whole table: every method, three seeds
 #
 # One model and a few images are an anecdote. `benchmarks/explanations.py` does the same for all test images
-# and three models, adds two remedies, and stores what it finds. The remedies:
+# and three models, and stores what it finds; the next cell says whether that record was made with the phantom
+# that you have. It adds `layercam, finest`, one layer earlier still, 24 × 24, and two remedies:
 #
 # - **both layers**: the maps of the last layer and of the finer one, multiplied;
 # - a **finer network**, whose last pooling is left out, so that its last block works on four times as many
 #   places. (This is one model; all else are means of three.)
 #
-# The published maps are of the kind in the first line, `gradcam`. Will they point better than someone who
+# The paper's maps are of the kind in the first line, `gradcam`. Will that point better than someone who
 # knows where such findings usually are? And what will help most: another method, or another layer?
 
 # %%
@@ -225,11 +231,11 @@ summary = pd.DataFrame({name: pivot(name).mean() for name in ("hit", "auprc", "i
 mean_maps = by_way[by_way["guess"] == "mean map"].groupby("way")[["hit", "auprc", "iou"]].mean()
 summary = summary.join(mean_maps[["hit", "auprc"]].add_prefix("mean map: "))
 summary.loc["(chance)", ["hit", "auprc"]] = own["chance"].mean()
-summary.round(3)
+summary.rename(columns=lambda name: name.replace("hit", "pointing")).round(3)
 
 # %% [markdown]
 # A mean over the observations hides the observations. Choose a way and a measure, and see them beside all
-# guesses to beat:
+# guesses to beat. Which findings does a map find better than their usual place does?
 
 # %%
 MEASURES = {"pointing": "hit", "AUPRC": "auprc", "IoU": "iou"}
@@ -284,17 +290,17 @@ for way in ("gradcam", best):
     )
 
 # %% [markdown]
-# So has the map seen anything? On the finer layer, yes: it points better than its own average. And yet most
-# findings are found more surely by their usual place.
+# So has the map seen anything? On the finer layer, yes: for most observations it points better than its own
+# average. Grad-CAM hardly does. And most findings are found more surely by their usual place than by either.
 #
 # What helped? The layer more than the method. `finer=1` costs nothing in training. Both layers multiplied do
-# about as well, and a finer network nearly so. Eigen-CAM, which looks at no label, points better than Grad-CAM.
-# In numbers:
+# about as well, and so does the finest layer; a finer network has to be trained anew, and brings Grad-CAM
+# most of the way. Eigen-CAM, which looks at no label, points better than Grad-CAM. In numbers:
 
 # %%
 print("pointing and AUPRC, mean over the observations:")
-for way in ("gradcam", "layercam", "eigencam", "layercam, finer", "layercam, both layers",
-            "finer network: gradcam", "(usual place)", "(chance)"):  # fmt: skip
+for way in ("gradcam", "layercam", "eigencam", "layercam, finer", "layercam, finest",
+            "layercam, both layers", "finer network: gradcam", "(usual place)", "(chance)"):  # fmt: skip
     print(f"  {way:24} {summary.loc[way, 'hit']:.2f}  {summary.loc[way, 'auprc']:.2f}")
 
 # %% [markdown]
@@ -306,8 +312,8 @@ for way in ("gradcam", "layercam", "eigencam", "layercam, finer", "layercam, bot
 # each time. We compare it with the map of the trained model, by rank correlation: 1 is the same order of
 # places, 0 is nothing in common.
 #
-# One of these three methods will not notice that the output layer knows nothing any more. Which? (Think of
-# what each of them looks at.)
+# Grad-CAM, LayerCAM, Eigen-CAM: one of the three will not notice that the output layer knows nothing any
+# more. Which? (Think of what each of them looks at.)
 
 # %%
 few = test.images[:12]
@@ -329,8 +335,14 @@ print(
 print("Grad-CAM does:", bool(curves.loc["logits", "Grad-CAM"] < 0.7))
 
 # %% [markdown]
+# Eigen-CAM looks at the maps alone, which come before the output layer. It would draw the same if that layer
+# were noise.
+#
 # How far must a map change? Two models that were trained alike, from different seeds, explain an image
-# differently, too. Their likeness is a yardstick: the first column, from the stored record.
+# differently, too. Their likeness is a yardstick: the first column below, from the stored record. In the next
+# column only the output layer, `logits`, was drawn anew; then the layer before it too, `dense`; then the last
+# convolution too, `conv`; and so on down to `stem`, the first, where nothing is left of the training. Which
+# methods will have nothing left of their maps by then?
 
 # %%
 forgot = pd.DataFrame(record["randomisation"]).pivot_table("correlation", "stage", "way")
@@ -390,7 +402,7 @@ shuffled = shuffled[shuffled["label"].isin(seen) & (shuffled["guess"] == "map")]
 table = shuffled.groupby("way")[["hit", "auprc", "chance", "correlation"]].mean()
 table["hit, real model"] = summary["hit"]
 table["auprc, real model"] = summary["auprc"]
-table.round(3)
+table.rename(columns=lambda name: name.replace("hit", "pointing")).round(3)
 
 # %%
 for way in table.index:
@@ -406,6 +418,9 @@ for way in table.index:
 # Without masks one can still ask the model. Blur away what the map calls important, and see how soon the
 # score falls (*deletion*; low is good). Or start from a blurred image and bring those places back first
 # (*insertion*; high is good). (Petsiuk et al. 2018.)
+#
+# How much of the image must be blurred until half of the score is gone? And while the image comes back, can
+# the score ever be higher than that of the whole image? Guess both.
 
 # %%
 followed = "Pneumothorax" if (test.truth["Pneumothorax"] == 1).any() else "Abnormal"
@@ -422,7 +437,10 @@ for axis, title, done in zip(axes, ("deletion", "insertion"), ("gone", "back"), 
     axis.set_title(title, loc="left")
 axes[0].set_ylabel(f"score, {followed}")
 axes[0].legend()
-fig.suptitle("Blur a little of what the map marks, and the score is gone", x=0.01, ha="left")
+fig.suptitle(
+    "Blur a little of what the map marks, and most of the score is gone",
+    x=0.01, ha="left", fontsize=13,
+)  # fmt: skip
 plots.show(
     fig,
     "The mean score of one label over several images while they are blurred away, and while they come "
@@ -430,9 +448,12 @@ plots.show(
 )
 
 # %% [markdown]
+# Where a curve on the right rises above its own end, an image that is partly there looks more ill to the
+# model than the whole. Keep that in mind.
+#
 # The record has this for every method, as areas under the two curves, and for two orders more: places at
-# random, and *the mask itself*, which is where the finding truly is. Where in the table will the mask stand:
-# at the top, in the middle, at the bottom?
+# random, and *the mask itself*, which holds all that the finding truly changes. Where in the table will the
+# mask stand: at the top, in the middle, at the bottom?
 
 # %%
 deletion = pd.DataFrame(record["deletion"]).groupby("way")[["deletion", "insertion"]].mean()
@@ -448,11 +469,11 @@ print("worst:", ", ".join(f"{name} {value:+.2f}" for name, value in gap.head(3).
 print("best: ", ", ".join(f"{name} {value:+.2f}" for name, value in gap.tail(3).items()))
 
 # %% [markdown]
-# At the bottom, as a mean. By label it differs: a few large findings pull the mean down. For those, to blur
-# the true finding away is not the quickest way to change the model's mind.
+# At the bottom, as a mean, next to places at random. By label it differs: a few large findings pull the mean
+# down. For those, to blur the true finding away is not the quickest way to change the model's mind.
 #
 # So deletion and insertion measure what the model uses, not what is ill. And blurring makes images that the
-# model has never seen.
+# model has never seen, whose scores may be anything.
 #
 # ## Does a group's map cover its children's?
 #
@@ -486,7 +507,7 @@ print(f"by another image's: {cover['another image'].mean():.2f}")
 # Most of a child's map lies in its group's, but most of it would lie in that of a stranger, too. And the
 # gap is no proof that the model thinks in groups: any two maps of one image have that image in common.
 #
-# ## A planted shortcut, found
+# ## A planted shortcut
 #
 # In some hospitals the portable machine, which visits the sickest, burns a mark into its images. A model
 # may learn the mark instead of the disease, and nothing in its AUROC will tell. So we plant one: in the
@@ -550,7 +571,7 @@ for name, network in {"learnt without squares": honest, "learnt with squares": c
         titles.append(f"{name}\nshown {condition}\nmean score {score:.2f}")
 fig = plots.gallery(
     shown, titles, columns=4, size=2.6, maps=drawn,
-    title="Only the model that learnt the mark looks at its corner (mean of all sick patients)",
+    title="Only the model that learnt the mark looks towards its corner (mean of all sick patients)",
 )  # fmt: skip
 for axis in fig.axes:
     axis.title.set_fontsize(11)
@@ -561,7 +582,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The map does give it away: the model that learnt from squares looks at their corner. But see the third
+# The map does give it away: the model that learnt from squares looks towards their corner. But see the third
 # picture. No square is there, and the map lies near the corner all the same. A map in the corner is not yet a
 # mark in the image.
 #
@@ -592,9 +613,13 @@ print("the honest one loses less than that:           ", bool(drop["learnt witho
 values.round(3)
 
 # %% [markdown]
-# That figure is a mean of many maps. Would you have noticed from one? Three seeds each, with more phantoms.
-# "Highest point in the square" is the share of images with a pneumothorax and a square whose map is highest
-# on the square; "square on the healthy" are the same patients with the square on the wrong ones:
+# On images as planted the cheat looks like the better model, and a good part of that is the square.
+#
+# The maps above are means over many patients. Would you have noticed from one? The record has three seeds of
+# each model, with more phantoms. "Square on the healthy" are the same patients with the square on the wrong
+# ones. "Highest point in the square" is the share of images with a pneumothorax and a square whose map is
+# highest on the square, or next to it; "share of the image" is how much of the image that region is, which is
+# what a random point would hit. In how many of ten images will the map of the cheat be highest on the square?
 
 # %%
 shortcut = pd.DataFrame(record["shortcut"])
@@ -613,8 +638,9 @@ print(highest.round(2).rename(index=lambda name: name.split(", ", 1)[1]).to_stri
 #
 # ## On real radiographs
 #
-# The same models, which have only seen phantoms, on the NIH sample. It has 21 images with a box of
-# pneumonia. The *usual place* is here the mean of the other images' boxes. Will anything beat it?
+# The models of the whole table, which have only seen phantoms, on a sample of NIH's radiographs. A few of
+# these have a box of pneumonia. The *usual place* is here the mean of the other images' boxes. Will anything
+# beat it?
 
 # %%
 if "boxes" in record:
@@ -622,7 +648,8 @@ if "boxes" in record:
     real = boxes.groupby("way")[["hit", "auprc"]].mean().loc[list(record["ways"])]
     real.loc["(usual place)"] = boxes[["usual_hit", "usual_auprc"]].mean().to_numpy()
     real.loc["(chance)"] = boxes["chance"].mean()
-    display(real.round(3))
+    print(f"{boxes['images'].iloc[0]} images with a box")
+    display(real.rename(columns={"hit": "pointing"}).round(3))
 
 # %% [markdown]
 # Nothing does. But these are few images of one finding, and models that have never seen a real chest. It says
@@ -642,9 +669,9 @@ if "letters" in record:
     print("label that changes most:", letters["change without the letters"].idxmax())
 
 # %% [markdown]
-# Their maps lie on the letters about half as much as elsewhere, and painting the letters over changes the
-# scores no more than painting elsewhere. No wonder: a phantom's letters say nothing about its illness. A
-# model trained on real radiographs needs the same test.
+# Their maps lie on the letters about half as much as on the rest of the image, and painting the letters over
+# changes the scores hardly more than painting elsewhere. No wonder: a phantom's letters say nothing about its
+# illness. A model trained on real radiographs needs the same test.
 
 # %% [markdown]
 # ## Take away

@@ -21,8 +21,9 @@
 # expense a promise is kept, and let a model back off, "fluid accumulation, kind not certain", at a risk
 # that you choose.
 #
-# **Needs** notebook 05 (its model is found again, or trained) and the words *calibration* and *coherence*
-# from notebook 06. **Minutes** 30, of which about one is computing.
+# **Needs** the words *coherence* and *temperature* of notebook 06, the hierarchy of notebook 03, and the
+# model with the paper's loss of notebook 05; if it is not there it is trained now, which takes about four
+# minutes. **Minutes** 30, of which about one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -57,22 +58,24 @@ seen = [label for label in sorted(OBSERVATIONS) if test.truth[label].nunique() =
 print(f"{len(rows)} test images; {len(seen)} observations with both classes")
 
 # %% [markdown]
-# ## Conformal prediction: a promise that is kept
+# ## Conformal prediction: can a promise be kept?
 #
 # A score of 0.7 promises nothing. **Conformal prediction** turns scores into sets: *present*, *absent*, or
 # *unsure* when both are possible. Choose how often the set may miss the truth, say 10%. Take images with
-# known truth that the model was not trained on; see how strange the truth looks to the model there; and
-# allow as much strangeness as covers 90% of them. Then a new image is covered with a probability of at
-# least 90%, on average over the images the limits might have been fitted on, **whatever the model is
-# worth**: a poor one is unsure more often. A very good one may find both answers too strange. Such a set,
-# *neither*, is empty, and counts as a miss.
+# known truth that the model was not trained on (the *calibration images*); see how strange the truth looks to
+# the model there (one minus the score, where the label is present; the score, where it is absent); and allow
+# as much strangeness as covers 90% of them. Then a new image is covered with a probability of at least 90%,
+# on average over the images the limits might have been fitted on, **whatever the model is worth**: a poor one
+# is unsure more often. A very good one may find both answers too strange. Such a set, *neither*, is empty,
+# and counts as a miss.
 #
 # (The theorem is about images that could change places, so strictly about one image a patient. Here
 # patients have several, all on one side of a split.)
 #
 # Split the test patients in two many times; fit on one half, and count on the other. First one promise for
-# all images of a label; then one for the sick and one for the healthy. **Guess** two things. Is the promise
-# kept, label by label? And when one promise is made for all, are the sick covered as often as the healthy?
+# all images, whatever the truth; then, for each label, one for the images with it and one for those without:
+# the *sick* and the *healthy*, for short. **Guess** two things. Is the promise kept, label by label? And when
+# one promise is made for all, are the sick covered as often as the healthy?
 
 # %%
 ALPHA, SPLITS = 0.1, 200
@@ -121,7 +124,7 @@ fig = plots.intervals(
     "One promise for all is kept at the expense of the sick",
     f"coverage, mean of {SPLITS} splits; promised: {1 - ALPHA:.0%}",
     reference=1 - ALPHA,
-    xlim=(0, 1.02),
+    xlim=(-0.02, 1.02),
 )
 plots.show(
     fig,
@@ -151,24 +154,24 @@ shown = pd.DataFrame(
         "one promise, all": means["pooled"]["all"],
         "one promise, the sick": means["pooled"]["present"],
         "a promise each, the sick": means["by_class"]["present"],
-        "the healthy": means["by_class"]["absent"],
-        "5% of splits below": spread.quantile(0.05, axis=1),
-        "unsure": means["by_class"]["unsure"],
-        "neither": means["by_class"]["neither"],
+        "a promise each, the healthy": means["by_class"]["absent"],
+        "the sick, 5% of splits below": spread.quantile(0.05, axis=1),
+        "a promise each, unsure": means["by_class"]["unsure"],
+        "a promise each, neither": means["by_class"]["neither"],
     }
 )
 shown.round(2)
 
 # %% [markdown]
-# Over many splits every promise is kept. But one promise for all is cheap to keep: for a rare label, by
-# missing the sick. It must be made for the sick and the healthy each. (With *No Finding*, those with the
-# label are the healthy.)
+# On average over the splits, every promise is kept. But one promise for all is cheap to keep: for a rare
+# label, by missing the sick. It must be made for the sick and the healthy each. (With *No Finding*, those
+# with the label are the healthy, for once.)
 #
-# A single split of so few sick images may miss the promise by much (the column *5% of splits below*; it
-# holds two kinds of luck, few sick to fit on and few to count): a promise is as good as its calibration
-# images are many. And it is paid for: where the model is poor, it is unsure about many images. Each label
-# has its own promise, too. That an image is covered on all its labels at once is another promise, and
-# nobody has made it here.
+# A single split of so few sick images may miss the promise by much (the column *the sick, 5% of splits
+# below*; it holds two kinds of luck, few sick to fit on and few to count): a promise is as good as its
+# calibration images are many. And it is paid for: where the model is poor, it is unsure about many images.
+# Each label has its own promise, too. That an image is covered on all its labels at once is another promise,
+# and nobody has made it here.
 #
 # Groups of patients can be given the same promise each, by fitting the limits in each. **Guess** whether it
 # is needed here, for women and men.
@@ -205,26 +208,30 @@ if len(set(sex)) == 2 and len(rows) > 500:
     display(within.round(3))
 
 # %% [markdown]
-# Limits for all were fair to both sexes already, about as well as limits for each. Where a model scores one
-# group differently, they would not be; only limits for each come with a promise.
+# Limits for all were nearly fair to both sexes already, and limits for each had little to mend. Where a model
+# scores one group differently, it would be otherwise; and only limits for each come with a promise to each.
 #
 # ## Backing off: say less, and be right
 #
 # Where doctors are not sure, they seldom fall silent. They say what they can stand for: "some fluid in the
 # lung, I cannot tell which kind". That is what a hierarchy is for.
 #
-# **The rule.** Make the scores coherent, so that a group is never below its children. Choose a threshold.
-# Say the *deepest* labels above it: Edema if it reaches the threshold; else Fluid Accumulation, if that
-# does; else Opacity; else nothing.
+# **The rule.** Make the scores coherent, so that a group is never below its children. Choose a threshold. Say
+# the *deepest* labels that reach it: Edema if it does; else Fluid Accumulation, if that does; else Opacity;
+# else Abnormal; else nothing.
 #
 # **The promise.** Choose the risk you accept: say, that on average over patients at most 10% of a patient's
 # reports hold *any* wrong statement. A report is wrong exactly when its highest-scoring untrue label
 # reaches the threshold. So the patients with known truth tell how high the threshold must be, by *conformal
 # risk control* (Angelopoulos and others 2022): again whatever the model is worth.
 #
-# **One refinement.** Groups are said more easily than findings, and each wrong one costs as much. So a
-# group is doubted `factor` times as much, chosen on the validation images. With an infinite factor, groups
-# are never said for themselves: that is plain abstention, a finding or nothing.
+# **One refinement.** Groups are said more easily than findings, and each wrong one costs as much. So a group
+# is doubted `factor` times as much: the distance of its score from 1 is multiplied by it. The factor is the
+# one that tells most on the validation images. With an infinite factor, groups are never said for themselves:
+# a finding or nothing. That is plain abstention; below it is called *silence*.
+#
+# All scores are first rescaled by a temperature for each label (notebook 06), so that one threshold can serve
+# them all.
 
 # %%
 temperatures = fit_temperatures(valid.truth, valid.scores)
@@ -255,9 +262,9 @@ policies = {"silence": np.inf, "backing off": factor}
 doubted = {name: uncertainty.doubt_groups(calm_test, hierarchy, f) for name, f in policies.items()}
 
 # %% [markdown]
-# What does such a report look like? Below are the first three that say a group for itself, of different
-# patients, and the first one that holds a wrong statement. Before you read what is true: which statements
-# would you doubt?
+# What does such a report look like? Below are the first three, of different patients, that say a group for
+# itself and are right, and the first one that holds a wrong statement. Before you read what is true: which
+# statements would you doubt?
 
 # %%
 half = halves[0]
@@ -321,6 +328,9 @@ if len(chosen):
 #
 # Is the promise kept? And at the same risk, what becomes of the true findings: does backing off leave fewer
 # of them unmentioned than silence does? **Guess** by how much.
+#
+# A true finding may be *named*; a group above it may be said (*its group is said*), by itself or because of
+# another finding; or it is not mentioned at all.
 
 
 # %%
@@ -383,23 +393,23 @@ fig.legend(loc="outside lower right", ncols=3)
 plots.show(
     fig,
     "For three accepted risks, with silence and with backing off: the shares of true findings that are "
-    "named, whose group is said, and that are not mentioned.",
+    "named, whose group is said, and that are not mentioned. The two policies hardly differ.",
 )
 
 # %% [markdown]
 # The promise is kept by both. But backing off buys little here: a few findings fewer are named, the group
 # is said of a few more, and what is left unmentioned is about the same. We expected more.
 #
-# Mind how that is counted. A group may also be said with silence: who says Edema has said Fluid
-# Accumulation, and who says Support Devices has said Abnormal. So this count is generous: a missed
-# pneumothorax is "mentioned" where *Abnormal* is said for the sake of a pacemaker.
+# Mind how that is counted. A group is also said with silence: who says Edema has said Fluid Accumulation, and
+# who says Support Devices has said Abnormal. So this count is generous: a missed pneumothorax is "mentioned"
+# where *Abnormal* is said for the sake of a pacemaker.
 #
 # ## Risk and depth, five models
 #
-# Is that the bad luck of one model? `benchmarks/uncertainty.py` does the same with five models, at more
-# risks. *Information* counts a finding that is named as 1, and one whose group is said as less, by how
-# common the group is (the ratio of their −log prevalences). **Guess** where backing off pays most: where
-# little risk is accepted, or much?
+# Is that the bad luck of one model? `benchmarks/uncertainty.py` does the same with five of the course's
+# models, trained from different seeds, at more risks. *Information* counts a finding that is named as 1, and
+# one whose group is said as less, by how common the group is (the ratio of their −log prevalences). **Guess**
+# where backing off pays most: where little risk is accepted, or much?
 
 # %%
 RESULTS = training.RUNS.parent / "results"
@@ -425,14 +435,15 @@ left.set_title("true findings left unmentioned", loc="left", fontsize=12)
 right.set(ylabel="difference of the shares")
 right.set_title("backing off − silence", loc="left", fontsize=12)
 for axis in (left, right):
-    axis.set_xlabel("accepted risk: reports with a wrong statement")
+    axis.set_xlabel("accepted risk: share of reports with an error")
     axis.legend()
-title = "Backing off leaves less unmentioned, most where little risk is accepted"
+title = "Backing off leaves less unmentioned, above all where little risk is accepted"
 fig.suptitle(title, x=0.01, ha="left", fontsize=13)
 plots.show(
     fig,
-    "Against the accepted risk, left: the share of true findings not mentioned, with silence and with "
-    "backing off; right: the differences, with bands that hold 95% of the splits.",
+    "Against the accepted risk, left: the share of true findings not mentioned, falling, and lower with "
+    "backing off than with silence; right: the differences, largest at low risks, with bands that hold 95% of "
+    "the splits.",
 )
 
 # %%
@@ -446,19 +457,20 @@ print(
 )
 
 # %% [markdown]
-# (Where the first line ends with False, the five models learnt from an earlier phantom, and the model above
-# from the present one.)
+# (Where the line above the figure ends with False, the five models learnt from an earlier phantom, and the
+# model before them from the present one. Then a difference between them may be one of phantoms.)
 #
 # With these five, fewer findings go unmentioned at every risk, and the gain shrinks where more risk is
 # accepted. It is paid for with a few findings that are no longer named. The information told is a little
 # more on average, and in some splits less. (A range says how much the luck of one split matters. It is no
 # confidence interval of the mean.) So backing off hardly tells more; at best it leaves less untold, and as
-# the model above shows, not always that. What is certain is the promise: the risk that was accepted is,
-# nearly, the risk that was measured.
+# the single model shows, not always that. What holds for all is the promise: on average, the risk that was
+# measured is nearly the risk that was accepted.
 #
 # ## Choose the risk yourself
 #
-# What is said of one image as you accept more risk? Move the slider, and watch the frames go deeper.
+# What is said of one image as you accept more risk? **Guess**: will the frames, which mark what is said, go
+# deeper, or become more? Move the slider.
 
 # %%
 curve_half = halves[0]
@@ -481,7 +493,7 @@ def draw_report(risk, number):
 
 widgets.explore(
     draw_report,
-    "The hierarchy with the scores of one image; the labels that are said at the chosen risk are marked.",
+    "The hierarchy with the scores of one image; the labels that are said at the chosen risk have a frame.",
     risk=ipywidgets.FloatSlider(0.1, min=0.02, max=0.5, step=0.02, description="risk"),
     number=ipywidgets.IntSlider(
         int(chosen[0]) if len(chosen) else 0, min=0, max=int((~half).sum()) - 1, description="image"
@@ -489,13 +501,16 @@ widgets.explore(
 )
 
 # %% [markdown]
+# Both happen: where the threshold falls below a finding, it is said in place of its group; and labels
+# elsewhere in the tree join. Whether what joins is true is another matter: that is the risk you accept.
+#
 # ## Take away
 #
 # - Conformal methods promise coverage for any model, on average. Make the promise to the sick and to the
 #   healthy each.
 # - A promise is as good as its calibration images are many. It is paid for in answers that are unsure.
 # - A hierarchy lets a model say less and be right. Whether that leaves fewer findings unmentioned has to be
-#   measured: the gain is small, and not every model shows it.
+#   measured: the gain is largest where little risk is accepted, and not every model shows it.
 # - A promise holds for patients like those it was made with: for another hospital it must be made again.
 #
 # **Next**: 12 goes to real radiographs.
