@@ -11,7 +11,7 @@ images, whose masks are known, each map is scored for every label, and beside it
 - ``mean map``, the method's average map of that label, which has not seen the image;
 - ``usual place``, the average mask of that label on the validation images.
 
-results/explanations.json then holds, for notebook 07, the rows of ``localisation``, the same on
+results/explanations.json then holds, for notebook 08, the rows of ``localisation``, the same on
 real radiographs with boxes (``boxes``), the randomisation test (``randomisation``) and the maps of
 a model trained on shuffled labels (``shuffled``), deletion and insertion (``deletion``), how much
 of a child's map its group's covers (``covered``), a planted shortcut (``shortcut``), and what

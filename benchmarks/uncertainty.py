@@ -10,10 +10,10 @@ seeds, and small ones under four conditions, for which the truth says what doubt
 - ``tenth``: a tenth of the training patients: more doubt for lack of data;
 - ``men``: trained on men alone, then asked about women: doubt where nothing was learnt.
 
-results/uncertainty.json then holds, for notebook 09: how well each kind of doubt finds errors
-(``doubt``), whether it notices images that are no frontal radiographs (``odd``), whether it grows
-where it should (``difficulty``, ``severity``), and what backing off up the hierarchy gains over
-saying nothing (``backoff``).
+results/uncertainty.json then holds, for notebooks 09 and 10: how well each kind of doubt finds
+errors (``doubt``), whether it notices images that are no frontal radiographs (``odd``), whether it
+grows where it should (``difficulty``, ``severity``), and what backing off up the hierarchy gains
+over saying nothing (``backoff``).
 """
 
 import argparse
