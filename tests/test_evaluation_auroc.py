@@ -8,7 +8,14 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrlib import evaluation
-from cxrlib.evaluation import bootstrap_auroc, evaluate, evaluate_models, mean_interval
+from cxrlib.evaluation import (
+    bootstrap_auroc,
+    evaluate,
+    evaluate_models,
+    mean_interval,
+    patient_weights,
+)
+from cxrlib.evaluation.auroc import auroc_means
 from cxrlib.labels import OBSERVATIONS
 
 
@@ -160,3 +167,38 @@ def test_blocks_of_resamples_change_nothing(monkeypatch):
     whole = bootstrap_auroc(truth, scores, resamples=57)
     monkeypatch.setattr(evaluation.auroc, "BLOCK", 10)
     pd.testing.assert_frame_equal(bootstrap_auroc(truth, scores, resamples=57), whole)
+
+
+def test_a_resample_that_loses_a_label_has_no_mean_instead_of_the_mean_of_the_others():
+    aurocs = pd.DataFrame({"A": [0.9, 0.9], "B": [0.3, np.nan], "C": [np.nan, np.nan]})
+    means = auroc_means(aurocs, pd.Series({"A": 30, "B": 10, "C": 0}))
+    assert means["macro_auroc"].tolist() == pytest.approx([0.6, np.nan], nan_ok=True)
+    assert means["weighted_auroc"].tolist() == pytest.approx([0.75, np.nan], nan_ok=True)
+
+
+def test_an_interval_of_a_mean_with_a_rare_label_stays_around_it():
+    """Of two positives, one resample in seven has none: the mean of the rest is no mean of both."""
+    rng = np.random.default_rng(0)
+    truth = pd.DataFrame({"Edema": np.repeat([0, 1], 100), "Fracture": 0}).astype(float)
+    truth.loc[[3, 7], "Fracture"] = 1
+    scores = pd.DataFrame({"Edema": truth["Edema"] + rng.normal(0, 0.4, 200), "Fracture": 0.5})
+    result = evaluate(truth, scores, resamples=400)
+    lost = result.resamples["Fracture"].isna()
+    assert 0.05 < lost.mean() < 0.3
+    means = result.resamples[~lost].mean(axis=1)
+    assert result.intervals.loc["macro_auroc", "high"] == pytest.approx(means.quantile(0.975))
+    assert result.intervals.loc["macro_auroc", "high"] < result.resamples.loc[lost, "Edema"].min()
+
+
+def test_a_weighted_mean_is_weighted_by_the_positives_of_each_resample():
+    rng = np.random.default_rng(1)
+    truth = pd.DataFrame(rng.integers(0, 2, (60, 2)), columns=["Edema", "Fracture"]).astype(float)
+    scores = pd.DataFrame(rng.random((60, 2)), columns=truth.columns)
+    result = evaluate(truth, scores, resamples=50, seed=3)
+    drawn = patient_weights(60, None, 50, 3)
+    weighted = [
+        sum(row[n] * weights @ truth[n] for n in truth) / sum(weights @ truth[n] for n in truth)
+        for (_, row), weights in zip(result.resamples.iterrows(), drawn, strict=True)
+    ]
+    low, high = np.quantile(weighted, [0.025, 0.975])
+    assert result.intervals.loc["weighted_auroc"].tolist() == pytest.approx([low, high])

@@ -69,14 +69,15 @@ def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
     if not resamples:
         return Evaluation(per_label, summary, notes)
     drawn = bootstrap_auroc(truth, scores, groups, resamples, seed)
-    intervals = percentiles(drawn.join(auroc_means(drawn, per_label["positives"])), level)
+    means = bootstrap_means(truth, drawn, groups, seed)
+    intervals = percentiles(drawn.join(means), level)
     return Evaluation(per_label, summary, notes, intervals, drawn)
 
 
 def percentiles(drawn, level):
     """The middle ``level`` of every column of resamples: DataFrame with ``low`` and ``high``.
 
-    A resample without a positive has no AUROC; the rest of them make the interval.
+    A resample without a positive has no AUROC (and no mean); the rest of them make the interval.
     """
     checks.share("level", level)
     tail = (1 - level) / 2
@@ -107,15 +108,30 @@ def _note(label, row):
     return f"{label}: AUROC undefined, {reason}; left out of the means."
 
 
+def mean_over_labels(values):
+    """Mean over the labels of values [R, L], one for each of R resamples.
+
+    A label that is undefined in every row is left out. A row that lacks one which others have is
+    NaN: the mean of the labels that are left would be another quantity.
+    """
+    return values.loc[:, values.notna().any()].mean(axis=1, skipna=False)
+
+
 def auroc_means(aurocs, positives):
-    """Means over the labels of AUROCs [R, L]; "weighted" is by number of positives (support)."""
-    weights = aurocs.notna() * positives  # a label without an AUROC has no weight
-    observed = aurocs.loc[:, aurocs.columns.isin(OBSERVATIONS)]
+    """Means over the labels of AUROCs [R, L], see ``mean_over_labels``.
+
+    "weighted" is by number of ``positives`` (support), of each label [L] or of each in each row.
+    """
+    known = aurocs.columns[aurocs.notna().any()]
+    support = positives[known]
+    weighted = (aurocs[known] * support).sum(axis=1, skipna=False)
     return pd.DataFrame(
         {
-            "macro_auroc": aurocs.mean(axis=1),
-            "weighted_auroc": (aurocs * weights).sum(axis=1) / weights.sum(axis=1),
-            "macro_auroc_observations": observed.mean(axis=1),
+            "macro_auroc": mean_over_labels(aurocs),
+            "weighted_auroc": weighted / support.sum(axis=support.ndim - 1),
+            "macro_auroc_observations": mean_over_labels(
+                aurocs.loc[:, aurocs.columns.isin(OBSERVATIONS)]
+            ),
         }
     )
 
@@ -131,6 +147,14 @@ def bootstrap_auroc(truth, scores, groups=None, resamples=1000, seed=0):
     blocks = np.split(weights, range(BLOCK, resamples, BLOCK))
     drawn = [{n: weighted_auroc(truth[n], scores[n], block) for n in truth} for block in blocks]
     return pd.concat(map(pd.DataFrame, drawn), ignore_index=True)
+
+
+def bootstrap_means(truth, drawn, groups=None, seed=0):
+    """``auroc_means`` of what ``bootstrap_auroc`` has ``drawn`` [resamples, L] with that seed."""
+    groups = None if groups is None else checks.by_row(groups, truth, "groups")
+    weights = patient_weights(len(truth), groups, len(drawn), seed)
+    support = pd.DataFrame(weights @ (truth == 1).to_numpy(dtype=float), columns=truth.columns)
+    return auroc_means(drawn, support)
 
 
 def evaluate_models(truth, scores, groups=None, resamples=1000, level=0.95, seed=0, mean_of=None):
@@ -163,7 +187,7 @@ def evaluate_models(truth, scores, groups=None, resamples=1000, level=0.95, seed
     measured = pd.DataFrame(aurocs, columns=truth.columns).T.add_prefix("model ", axis=1)
     drawn = [bootstrap_auroc(truth, table, groups, resamples, seed) for table in scores]
     drawn = sum(drawn) / len(drawn)  # the same seed: the same patients for every model
-    drawn["mean"] = drawn[mean_of].mean(axis=1)
+    drawn["mean"] = mean_over_labels(drawn[mean_of])
     measured.loc["mean"] = measured.loc[mean_of].mean()
     return measured.assign(mean=measured.mean(axis=1)).join(percentiles(drawn, level))
 

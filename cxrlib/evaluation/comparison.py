@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 
 from cxrlib.evaluation import checks
-from cxrlib.evaluation.auroc import auroc_means, evaluate, known_values, percentiles, weighted_auroc
+from cxrlib.evaluation.auroc import (
+    auroc_means,
+    bootstrap_means,
+    evaluate,
+    known_values,
+    mean_over_labels,
+    percentiles,
+    weighted_auroc,
+)
 from cxrlib.evaluation.calibration import weighted_ece
 from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.evaluation.thresholds import set_sizes
@@ -32,7 +40,7 @@ def compare(truth, ours, others, groups=None, resamples=1000, level=0.95, seed=0
     results = [evaluate(truth, scores, groups, resamples, level, seed) for scores in (ours, others)]
     points, draws = [], []
     for result in results:
-        means = auroc_means(result.resamples, result.per_label["positives"])
+        means = bootstrap_means(truth, result.resamples, groups, seed)
         draws.append(result.resamples.join(means))
         points.append(pd.concat([result.per_label["auroc"], result.summary[means.columns]]))
     table = pd.DataFrame({"ours": points[0], "others": points[1]})
@@ -106,7 +114,8 @@ def measures(truth, scores, hierarchy, weights=None, bins=15):
     DataFrame [R, 8]: ``macro_auroc_observations``, ``macro_auroc``, ``weighted_auroc`` (by
     positives), ``macro_average_precision_observations``; ``soft`` and ``hard``, the shares of
     images with a contradiction (of any size; at 0.5); ``calibration_error``, the mean ECE of the
-    observations; and ``hierarchical_f1`` at 0.5. A label without both classes is in no mean.
+    observations; and ``hierarchical_f1`` at 0.5. A label that no weighting gives both classes is in
+    no mean; a weighting that lacks a label which others have has no mean of it (NaN).
     """
     truth, scores = checks.tables(truth, scores, checks.probabilities)
     weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=float)
@@ -116,17 +125,17 @@ def measures(truth, scores, hierarchy, weights=None, bins=15):
     seen = [label for label in OBSERVATIONS if label in truth]
     aurocs = pd.DataFrame({n: weighted_auroc(truth[n], scores[n], weights) for n in truth})
     support = pd.DataFrame(weights @ (truth == 1).to_numpy(dtype=float), columns=truth.columns)
-    precisions = [_weighted_average_precision(truth[n], scores[n], weights) for n in seen]
-    errors = [weighted_ece(truth[n], scores[n], weights, bins) for n in seen]
+    precisions = {n: _weighted_average_precision(truth[n], scores[n], weights) for n in seen}
+    errors = {n: weighted_ece(truth[n], scores[n], weights, bins) for n in seen}
     both, called, present = set_sizes(truth, scores, hierarchy) @ weights.T
     total = weights.sum(axis=1)
     means = auroc_means(aurocs, support)
     return means[["macro_auroc_observations", "macro_auroc", "weighted_auroc"]].assign(
         **{
-            "macro_average_precision_observations": pd.DataFrame(precisions).mean(),
+            "macro_average_precision_observations": mean_over_labels(pd.DataFrame(precisions)),
             "soft": weights @ hierarchy.incoherent(scores) / total,
             "hard": weights @ hierarchy.incoherent(scores, threshold=0.5) / total,
-            "calibration_error": pd.DataFrame(errors).mean(),
+            "calibration_error": mean_over_labels(pd.DataFrame(errors)),
             "hierarchical_f1": 2 * pd.Series(both) / (called + present),
         }
     )

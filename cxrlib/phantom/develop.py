@@ -136,7 +136,8 @@ def _frame(study, image, view):
         image = _collimate(study, image)
     if study.stamp:  # last: it is never under a shutter
         corner, side = round(0.88 * size), max(4, round(0.05 * size))
-        image[corner : corner + side, corner : corner + side] = 245
+        for value, rim in ((4, 1), (245, 0)):  # white in black: it shows on any ground
+            image[corner - rim : corner + side + rim, corner - rim : corner + side + rim] = value
     return image
 
 

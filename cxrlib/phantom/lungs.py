@@ -258,9 +258,9 @@ def _draw_atelectasis(rng):
 
 
 def _lose_volume(a, severity, lesion):
-    rise, side = 0.3 + 1.8 * severity, lesion.side
+    rise, side = 0.5 + 2.4 * severity, lesion.side
     domes = tuple(d - rise * (i == (side > 0)) for i, d in enumerate(a.domes))
-    return replace(a, domes=domes, shift=a.shift + side * 2.0 * max(0.0, severity - 0.5))
+    return replace(a, domes=domes, shift=a.shift + side * 2.4 * max(0.0, severity - 0.4))
 
 
 def _atelectasis(c, severity, lesion):
@@ -271,8 +271,8 @@ def _atelectasis(c, severity, lesion):
         return c.fill_thickness(side, _folded_lobe(c, severity, side, base), 0.45 + 0.5 * severity)
     taper = np.sin(np.linspace(0.35, np.pi - 0.35, 8))
     paths = _plates(lesion, base, 1 + round(2.2 * severity))
-    sheet = np.minimum(tubes(c.beam, paths, (0.18 + 0.12 * severity) * taper), 2.4) * c.aerated()
-    c.add((1.2 + 1.2 * severity) * sheet)
+    sheet = np.minimum(tubes(c.beam, paths, (0.20 + 0.16 * severity) * taper), 2.4) * c.aerated()
+    c.add((1.4 + 1.4 * severity) * sheet)
     radii = (3.0 + severity, 1.6 + 1.6 * severity, 3.0)
     place = np.array([side * 5.0, base - 0.3, -3.0])
     cm = cloud(c, lesion.grain, place, radii, rough=0.2, soft=0.7)

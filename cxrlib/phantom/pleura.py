@@ -45,8 +45,8 @@ def _pneumothorax(c, severity, lesion):
         left = now / np.maximum(c.air[k], 1e-3)
         # The skin of the lung, met edge-on, is a thin white line.
         skin = np.maximum(now - c.room(widened(kept, -0.09), side), 0)
-        skin = np.minimum(skin, 0.9) * np.clip(freed / 0.5, 0, 1)
-        c.add((0.7 + 0.4 * severity) * skin - freed)
+        skin = np.minimum(skin, 0.7) * np.clip(freed / 0.5, 0, 1)
+        c.add((0.5 + 0.4 * severity) * skin - freed)
         c.shrink(side, now)
         c.fill(side, 0.10 * severity * left)
         middle = 0.5 * c.a.shift * side
@@ -60,8 +60,8 @@ def _drawn_back(c, severity, side, taper):
     """What is left of a lung, as a solid."""
     a, whole = c.a, lay.lung(c.a, side)
     t = np.clip((whole.y - a.apex) / (a.domes[int(side > 0)] - a.apex), 0, 1)
-    gap = (0.8 + 4.4 * severity) * (1 - taper * t)
-    below = np.interp(whole.y - (0.8 + 2.5 * severity) * (1 - t), whole.y, whole.a, left=0)
+    gap = (0.3 + 3.0 * severity) * (1 - taper * t)
+    below = np.interp(whole.y - (0.3 + 2.0 * severity) * (1 - t), whole.y, whole.a, left=0)
     wide = np.maximum(np.minimum(whole.a, below) - gap, 0)
     deep = np.maximum(whole.b - 0.5 * gap, 0)
     return stack(whole.y, whole.x - side * 0.15 * gap, whole.z, wide, deep, boxy=True)
