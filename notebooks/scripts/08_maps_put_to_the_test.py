@@ -521,7 +521,7 @@ print(f"by another image's: {cover['another image'].mean():.2f}")
 # %%
 def lesson(square):
     """Small phantoms with their true labels, with the square or without."""
-    controls = {"shortcut": "Pneumothorax", "strength": 0.95} if square else {}
+    controls = {"shortcut": "Pneumothorax", "strength": 0.98} if square else {}
     folder = data.DEFAULT_FOLDER.with_name(f"phantom-lesson-{'square' if square else 'plain'}")
     patients = {"train": 600, "valid": 60, "test": 250}
     cohort.write_cohort(folder, patients, size=64, seed=5, **controls)
