@@ -41,12 +41,13 @@ PATIENTS = {"train": 2160, "valid": 270, "test": 570}  # about 4,000, 500 and 1,
 
 # What a report says of a finding: P(1), P(−1) and P(0); it is silent (blank) otherwise. First where
 # the finding is drawn, then where it is only implied (the reader names the child, not the parent),
-# then where it is absent. Where a finding is drawn these are averages: see ``_misses``.
+# then where it is absent. Where a finding is drawn these are about averages: see ``_misses``.
 #
 # Measured, on 4,376 images whose findings were adjudicated by radiologists (Majkowska et al. 2020,
 # ``public.adjudicated_labels``): NIH's report labels find 46% of Pneumothorax (false alarms 3%),
-# 42% of Lung Lesion (5%) and 58% of Lung Opacity, drawn or implied (24%). Of the others only the
-# mean is known: kappa of report against image is 0.31 to 0.43 (Jain et al. 2021, arXiv 2102.11467).
+# 42% of Lung Lesion (5%) and 58% of airspace opacity as ``ADJUDICATED`` counts it (24%), which
+# stands for Lung Opacity, drawn or implied; both sets together. Of the others only the mean is
+# known: kappa of report against image is 0.31 to 0.43 (Jain et al. 2021, arXiv 2102.11467).
 # They are set so that this table's mean lies there, better where VinDr's readers agree better.
 REPORT = {
     "Enlarged Cardiomediastinum": ((0.50, 0.15, 0.02), (0.06, 0.03, 0.02), (0.02, 0.04, 0.11)),
@@ -66,8 +67,8 @@ REPORT = {
 
 # What a labeler that was trained to agree with the image says: P(1) where a finding is present,
 # where absent. Where it is present, this is an average too. Jain et al. (2021) report a mean F1
-# that is 0.14 above a report labeler's; its labels are dense: it sees more, and more that is not
-# there.
+# that is 0.14 above a report labeler's, and up to 0.24 by observation; here it is 0.17 (U-Ones) to
+# 0.21 (U-Zeros). Its labels are dense: it sees more, and more that is not there.
 VISUAL = {
     "Enlarged Cardiomediastinum": (0.70, 0.08),
     "Cardiomegaly": (0.84, 0.05),
@@ -115,7 +116,10 @@ def visual_labels(rng, study):
 
 
 def _misses(usual, severity):
-    """The chance that a finding is missed: ``usual`` on average, more where it is subtle."""
+    """The chance that a finding is missed: more where it is subtle, never above 0.95.
+
+    On average it is ``usual``, less what that limit takes: up to 0.07, where most are missed.
+    """
     return min(0.95, usual * (1.15 - severity) / (1.15 - MEAN_SEVERITY))
 
 

@@ -170,9 +170,11 @@ def to_numbers(table, good, expected, error=LabelError):
     odd = np.argwhere(table.notna().to_numpy() & ~good(values))
     if len(odd):
         row, column = odd[0]
+        value = table.iloc[row, column]
+        value = value.item() if isinstance(value, np.generic) else value
         raise error(
-            f"row {table.index[row]!r}, label {table.columns[column]!r}: the value "
-            f"{table.iloc[row, column]!r} is not {expected}."
+            f"row {table.index[row]!r}, label {table.columns[column]!r}: the value {value!r} is "
+            f"not {expected}."
         )
     return values
 

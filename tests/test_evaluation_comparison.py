@@ -115,3 +115,10 @@ def test_a_label_that_nobody_knows_is_in_no_measure():
     row = measures(pets, pets, Hierarchy(["cat", "dog"], [])).iloc[0]
     assert row["macro_auroc"] == 1
     assert np.isnan(row["calibration_error"])
+
+
+def test_truth_given_as_text_is_compared_like_numbers():
+    truth, ours = random_tables()
+    _, others = random_tables(seed=1)
+    numbers = compare(truth, ours, others, resamples=20)
+    pd.testing.assert_frame_equal(compare(truth.astype(str), ours, others, resamples=20), numbers)

@@ -238,7 +238,7 @@ def test_a_lesion_lies_within_what_it_changes(study, name):
     ill = replace(study, drawn={name: 0.9})
     place, change = (find(ill)[name] for find in (phantom.lesions, phantom.masks))
     assert place.sum() > 8
-    hidden = {"Cardiomegaly": 0.0, "Enlarged Cardiomediastinum": 0.0, "Atelectasis": 0.3}
+    hidden = {"Enlarged Cardiomediastinum": 0.25, "Atelectasis": 0.3}
     assert (place & change).sum() >= hidden.get(name, 0.5) * place.sum()
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from cxrlib import cohort
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import NIH_UNLABELLED, OBSERVATIONS
 
@@ -260,3 +261,18 @@ def test_every_condition_met_every_set(doubted):
     assert len(rows) == 4 * 4 * 2
     assert (rows["mean"] > 0).all()
     assert (rows["low"] <= rows["high"]).all()
+
+
+def test_what_the_course_makes_coherent_breaks_nothing():
+    rows = read("coherence.json")["rows"]
+    ours = [r for r in rows if not r["way"].startswith(("as predicted", "PiShield"))]
+    assert {row["scores"] for row in ours} == {"random", "model"}
+    for row in ours:
+        for broken in ("an edge, any threshold", "a pair above 1", "anything at 0.5"):
+            assert row[broken] == 0, (row["way"], broken)
+
+
+def test_realism_was_measured_with_this_phantom():
+    record = read("realism.json")
+    assert record["phantom"]["generator"] == cohort.GENERATOR
+    assert all(0.5 < auroc <= 1 for auroc in record["told apart, AUROC"].values())

@@ -23,7 +23,7 @@ class Evaluation:
     ``average_precision``; the last two are NaN for a label with one class only, which is left out
     of every mean. ``summary``: means over labels, by name. ``notes``: which labels were left out,
     and why. ``intervals``: ``low`` and ``high`` for every AUROC of the two tables; None without a
-    bootstrap. ``resamples``: the bootstrapped AUROCs [resamples, L].
+    bootstrap. ``resamples``: the bootstrapped AUROCs [resamples, L], and ``means`` their means.
     """
 
     per_label: pd.DataFrame
@@ -31,6 +31,7 @@ class Evaluation:
     notes: tuple[str, ...]
     intervals: pd.DataFrame | None = None
     resamples: pd.DataFrame | None = None
+    means: pd.DataFrame | None = None
 
 
 def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
@@ -71,7 +72,7 @@ def evaluate(truth, scores, groups=None, resamples=0, level=0.95, seed=0):
     drawn = bootstrap_auroc(truth, scores, groups, resamples, seed)
     means = bootstrap_means(truth, drawn, groups, seed)
     intervals = percentiles(drawn.join(means), level)
-    return Evaluation(per_label, summary, notes, intervals, drawn)
+    return Evaluation(per_label, summary, notes, intervals, drawn, means)
 
 
 def percentiles(drawn, level):

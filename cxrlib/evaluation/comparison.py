@@ -6,7 +6,6 @@ import pandas as pd
 from cxrlib.evaluation import checks
 from cxrlib.evaluation.auroc import (
     auroc_means,
-    bootstrap_means,
     evaluate,
     known_values,
     mean_over_labels,
@@ -40,9 +39,8 @@ def compare(truth, ours, others, groups=None, resamples=1000, level=0.95, seed=0
     results = [evaluate(truth, scores, groups, resamples, level, seed) for scores in (ours, others)]
     points, draws = [], []
     for result in results:
-        means = bootstrap_means(truth, result.resamples, groups, seed)
-        draws.append(result.resamples.join(means))
-        points.append(pd.concat([result.per_label["auroc"], result.summary[means.columns]]))
+        draws.append(result.resamples.join(result.means))
+        points.append(pd.concat([result.per_label["auroc"], result.summary[result.means.columns]]))
     table = pd.DataFrame({"ours": points[0], "others": points[1]})
     table["difference"] = table["ours"] - table["others"]
     return table.join(percentiles(draws[0] - draws[1], level))

@@ -26,6 +26,10 @@ ROUNDING = 1e-6
 """By how much two single-precision probabilities may miss the sum of 1."""
 
 
+def _is_probability(values):
+    return (values >= 0) & (values <= 1)
+
+
 @dataclass(frozen=True)
 class Hierarchy:
     """An immutable, validated DAG over label names.
@@ -93,8 +97,10 @@ class Hierarchy:
                 )
         _no_cycle(self.graph, "edges")
         _no_cycle(self._sources, "rules for deriving labels")
-        no_duplicates([f"{a!r} and {b!r}" for a, b in self.never_both], "exclusion")
+        no_duplicates([f"{a} and {b}" for a, b in self.never_both], "exclusion")
         for one, other in self.never_both:
+            if one == other:
+                raise HierarchyError(f"never_both: {one!r} cannot exclude itself. Remove the pair.")
             both = ({one} | nx.descendants(self.graph, one)) & (
                 {other} | nx.descendants(self.graph, other)
             )
@@ -296,8 +302,7 @@ class Hierarchy:
         """
         array = self._scores(scores)
         hard, soft = self._broken(array, threshold), self._broken(array, None)
-        index = self.edge_index.append(pd.MultiIndex.from_tuples(self.never_both, names=self._ENDS))
-        index = index if self.never_both else self.edge_index
+        index = pd.MultiIndex.from_tuples([*self.edges, *self.never_both], names=self._ENDS)
         return pd.DataFrame({"hard": hard.sum(axis=0), "soft": soft.sum(axis=0)}, index=index)
 
     def incoherent(self, scores, threshold=None):
@@ -306,7 +311,8 @@ class Hierarchy:
         Soft where no threshold is given (a child scores above its parent, or two labels that
         exclude each other add up to more than 1), hard otherwise. Scores that are not softly
         incoherent contradict no edge at any threshold, and (up to rounding) no exclusion at one of
-        0.5 or more; at a lower one, two labels of 0.4 may both be above it.
+        0.5 or more; at a lower one, two labels of 0.4 may both be above it. Edges are compared
+        exactly: round what another program has computed first.
         """
         broken = self._broken(self._scores(scores), threshold)
         return pd.Series(broken.any(axis=1), index=scores.index, name="incoherent")
@@ -327,11 +333,16 @@ class Hierarchy:
         """
         if how not in ("max", "min", "projection"):
             raise HierarchyError(f"how={how!r}: expected 'max', 'min' or 'projection'.")
-        repaired = self.to_numbers(scores, np.isfinite, "a finite number")
-        if np.isnan(repaired).any():
-            raise HierarchyError("scores hold NaN; every label needs a score before the repair.")
-        if self.never_both and not ((repaired >= 0) & (repaired <= 1)).all():
-            raise HierarchyError("with exclusions, scores must be probabilities, from 0 to 1.")
+        good, expected = np.isfinite, "a finite number"
+        if self.never_both:
+            good, expected = _is_probability, "a probability, from 0 to 1, as exclusions need"
+        repaired = self.to_numbers(scores, good, expected)
+        if (unknown := np.argwhere(np.isnan(repaired))).size:
+            row, label = unknown[0]
+            raise HierarchyError(
+                f"row {scores.index[row]!r}, label {self.labels[label]!r}: NaN. Every label needs "
+                "a score before the repair."
+            )
         if how == "projection":  # up to rounding; the rest is done below
             repaired = project(repaired, self.edge_positions, self.apart_positions)
         of = np.array(repaired.T, order="C")  # one row for each label

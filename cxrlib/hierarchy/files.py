@@ -8,7 +8,7 @@ from cxrlib.hierarchy.names import HierarchyError, no_duplicates
 def read_yaml(path, depth=3):
     """The content of a small, plain YAML file: no anchors, tags, keys twice or deep nesting."""
     if path.stat().st_size > 1_000_000:
-        raise HierarchyError("over 1 MB, which is too large.")
+        raise HierarchyError("over 1 MB: too large for a hierarchy. Is it another file?")
     text = path.read_text(encoding="utf-8-sig")
     nested = 0
     for event in yaml.parse(text, Loader=_Loader):

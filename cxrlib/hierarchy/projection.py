@@ -116,7 +116,10 @@ def _dykstra(scores, parents, children, tolerance, rounds):
             largest = max(largest, np.abs(change).max(initial=0))
         if largest < tolerance:
             return of.T
-    raise HierarchyError(f"the projection did not settle in {rounds} rounds.")
+    raise HierarchyError(
+        f"the projection did not settle in {rounds} rounds. Repair these scores by how='max' or "
+        "'min'."
+    )
 
 
 def _apart(parents, children):
@@ -142,7 +145,7 @@ def keep_apart(of, one, other):
     values, columns = of[labels], np.arange(of.shape[1])
     order = np.argsort(-values, axis=0, kind="stable")
     waiting = np.ones(values.shape, dtype=bool)
-    for winner in order:
+    for winner in order:  # one label for each column
         waiting[winner, columns] = False
         left = 1 - values[winner, columns]
         values = np.where(waiting & excludes[winner].T, np.minimum(values, left), values)

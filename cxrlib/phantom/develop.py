@@ -62,10 +62,10 @@ def _kernel(size, width):
 def scattered(study, healthy):
     """Scattered photons [H, W], as a share of those that would arrive without a patient.
 
-    They come from all around, and the more of them, the thicker the tissue there: behind the lungs
-    they are about as many as the direct ones, behind the mediastinum several times as many, as was
-    measured in patients (Niklason, Sorenson & Nelson 1981: without a grid nine of ten photons
-    behind the mediastinum, with a 12:1 grid more than half).
+    They come from all around, and the more of them, the thicker the tissue there. Behind the lungs
+    they are about half as many as the direct ones, behind the mediastinum as many with a grid and
+    two to three times as many without. In patients it was more than half of all photons behind the
+    mediastinum with a 12:1 grid, and nine of ten without (Niklason, Sorenson & Nelson 1981).
     """
     spread = SPREAD * len(healthy) / study.field
     return study.scatter * _blur(np.exp(-MU * healthy) * healthy / 10, spread)

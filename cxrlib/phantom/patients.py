@@ -89,8 +89,8 @@ FITTED = {
     "soft": 5.25,  # cm of soft tissue that the heaviest have
     "sharpening": 0.5,  # the most by which edges are enhanced
 }
-"""What is neither anatomy nor physics: fitted to mean and spread of real radiographs, never to a
-label; see ``benchmarks/fit_phantom.py``."""
+"""Sizes and habits, fitted to mean and spread of real radiographs, never to a label, within what
+``benchmarks/fit_phantom.py`` allows (seven ended at that limit). ``sharpening`` is set by hand."""
 
 P_OTHER = 0.21  # of the studies without any of the 13, those that show something else instead
 P_STUDIES = (0.50, 0.25, 0.15, 0.10)  # of patients with 1, 2, 3 and 4 studies

@@ -412,7 +412,7 @@ shown.loc["model"]
 # The first three columns are shares of images on which something is broken: an edge at some threshold, the sum
 # of either pair above 1, an edge or a pair at 0.5. PiShield mends every decision at
 # 0.5, and in most rows of random scores leaves a child above its parent: then some other threshold calls the
-# child alone. The course's ways leave nothing at any threshold. *Moved* is the mean change of a score: of the
+# child alone. On a model's scores it depends on the order: hardly any row, or every third. The course's ways leave nothing at any threshold. *Moved* is the mean change of a score: of the
 # ways that leave nothing broken the projection moves least. (The conditional readout is meant for a model that
 # was trained with it; to read another's scores with it costs AUROC.)
 #
