@@ -122,15 +122,20 @@ def _layout(hierarchy):
     return {label: (depth[label], -row[label]) for label in hierarchy.labels}
 
 
+BOX = (0.42, 0.4)
+"""Half the width and half the height of a label's box, where rows and columns are 1 apart."""
+
+
 def draw_hierarchy(
     hierarchy, values=None, title=None, highlight=(), limits=(0, 1), label=None, marked=()
 ):
-    """Draw a hierarchy from left to right, parents before children.
+    """Draw a hierarchy from left to right, parents before children; exclusions are dashed.
 
     Parameters
     ----------
     hierarchy : Hierarchy
-    values : Series by label, to colour and print in the boxes; or None.
+    values : Series by label, to colour and print in the boxes (whole numbers without decimals, NaN
+        not at all); or None.
     title : the figure's message.
     highlight : edges (parent, child) to draw in colour.
     limits : values for the lightest and the darkest colour.
@@ -141,50 +146,60 @@ def draw_hierarchy(
     depth = max(x for x, _ in places.values())
     rows = 1 - min(y for _, y in places.values())
     fig, axis = figure(width=2.55 * (depth + 1), height=0.52 * rows + 1.0)
-    half_width, half_height = 0.42, 0.4
     for parent, child in hierarchy.edges:
-        (x0, y0), (x1, y1) = places[parent], places[child]
-        # Turn in the first gap between columns, then run along the child's own row.
-        t = np.linspace(0, 1, 40)
-        x = x0 + half_width + (1 - 2 * half_width) * t
-        y = y0 + (y1 - y0) * (3 - 2 * t) * t**2
-        colour, width = (RED, 2.4) if (parent, child) in highlight else (GREY, 1.2)
-        axis.plot([*x, x1 - half_width], [*y, y1], color=colour, lw=width)
-    for pair in hierarchy.never_both:  # beside the boxes, bulging to the left
-        ends = sorted((places[name] for name in pair), key=lambda place: -place[1])
-        axis.add_patch(FancyArrowPatch(
-            *[(x - half_width, y) for x, y in ends], arrowstyle="-", linestyle=(0, (4, 3)),
-            connectionstyle="arc3,rad=0.18", color=PINK, lw=2, zorder=2,
-        ))  # fmt: skip
-    shades = sns.light_palette(BLUE, as_cmap=True)
+        _draw_edge(axis, places[parent], places[child], (parent, child) in highlight)
+    for pair in hierarchy.never_both:
+        _draw_exclusion(axis, *(places[name] for name in pair))
     whole = values is not None and (values.dropna() % 1 == 0).all()
-    for name, (x, y) in places.items():
+    for name, place in places.items():
         value = None if values is None or np.isnan(values[name]) else float(values[name])
         share = 0 if value is None else np.clip((value - limits[0]) / (limits[1] - limits[0]), 0, 1)
-        axis.add_patch(FancyBboxPatch(
-            (x - half_width, y - half_height), 2 * half_width, 2 * half_height,
-            boxstyle="round,pad=0,rounding_size=0.12", mutation_aspect=3,
-            facecolor=shades(share * 0.85), edgecolor=RED if name in marked else GREY,
-            linewidth=3 if name in marked else 1, zorder=3,
-        ))  # fmt: skip
-        text = "\n".join(textwrap.wrap(name, 17))
-        size = 11 if "\n" in text else 12
-        text += "" if value is None else f"  {value:.0f}" if whole else f"  {value:.2f}"
-        axis.text(
-            x, y, text, ha="center", va="center", fontsize=size, linespacing=0.95, zorder=4,
-            color="white" if share > 0.6 else "black",
-        )  # fmt: skip
+        text = "" if value is None else f"  {value:.0f}" if whole else f"  {value:.2f}"
+        _draw_box(axis, place, name, text, share, name in marked)
     room = 0.42 if hierarchy.never_both else 0.05
-    axis.set(xlim=(-half_width - room, depth + half_width + 0.05), ylim=(-rows + 0.4, 0.6))
+    axis.set(xlim=(-BOX[0] - room, depth + BOX[0] + 0.05), ylim=(-rows + 0.4, 0.6))
     axis.axis("off")
     if title:
         _title(axis, title)
-    if hierarchy.never_both:
-        note = "dashed: never both"
-        label = f"{label}; {note}" if label else note
-    if label:
-        axis.text(1, 0, label, transform=axis.transAxes, fontsize=12, ha="right", va="bottom")
+    notes = [label] * bool(label) + ["dashed: never both"] * bool(hierarchy.never_both)
+    if notes:
+        words = "; ".join(notes)
+        axis.text(1, 0, words, transform=axis.transAxes, fontsize=12, ha="right", va="bottom")
     return fig
+
+
+def _draw_edge(axis, parent, child, highlighted):
+    # Turn in the first gap between columns, then run along the child's own row.
+    (x0, y0), (x1, y1) = parent, child
+    t = np.linspace(0, 1, 40)
+    x = x0 + BOX[0] + (1 - 2 * BOX[0]) * t
+    y = y0 + (y1 - y0) * (3 - 2 * t) * t**2
+    colour, width = (RED, 2.4) if highlighted else (GREY, 1.2)
+    axis.plot([*x, x1 - BOX[0]], [*y, y1], color=colour, lw=width)
+
+
+def _draw_exclusion(axis, one, other):
+    # Bulging to the left: beside the boxes of a column, and behind those of other columns.
+    ends = sorted((one, other), key=lambda place: -place[1])
+    axis.add_patch(FancyArrowPatch(
+        *[(x - BOX[0], y) for x, y in ends], arrowstyle="-", linestyle=(0, (4, 3)),
+        connectionstyle="arc3,rad=0.18", color=PINK, lw=2, zorder=2,
+    ))  # fmt: skip
+
+
+def _draw_box(axis, place, name, text, share, marked):
+    (x, y), (half_width, half_height) = place, BOX
+    axis.add_patch(FancyBboxPatch(
+        (x - half_width, y - half_height), 2 * half_width, 2 * half_height,
+        boxstyle="round,pad=0,rounding_size=0.12", mutation_aspect=3,
+        facecolor=sns.light_palette(BLUE, as_cmap=True)(share * 0.85),
+        edgecolor=RED if marked else GREY, linewidth=3 if marked else 1, zorder=3,
+    ))  # fmt: skip
+    lines = textwrap.wrap(name, 17, break_long_words=False)  # as wide as Cardiomediastinum
+    axis.text(
+        x, y, "\n".join(lines) + text, ha="center", va="center", linespacing=0.95, zorder=4,
+        fontsize=12 if len(lines) == 1 else 11, color="white" if share > 0.6 else "black",
+    )  # fmt: skip
 
 
 def outline(hierarchy, title, columns=4, highlight=()):
