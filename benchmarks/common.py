@@ -65,16 +65,21 @@ def phantom_runs(phantom, options):
 def provenance(phantom, real):
     """What the figures were made of and with: the two sets of radiographs, and versions."""
     drawn = json.loads((phantom.folder / RECORD).read_text(encoding="utf-8"))
-    hashed = pd.util.hash_pandas_object(real.table, index=False).to_numpy().tobytes()
     return {
         "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
-        "real": {
-            "track": real.name,
-            "images": len(real.table),
-            "patients": int(real.table["patient"].nunique()),
-            "table": hashlib.sha256(hashed).hexdigest()[:12],
-        },
+        "real": which(real),
         "versions": {"cxrlib": metadata.version("cxrlib"), "torch": torch.__version__},
+    }
+
+
+def which(track):
+    """Which radiographs a track holds, by their counts and the digits of its table."""
+    hashed = pd.util.hash_pandas_object(track.table, index=False).to_numpy().tobytes()
+    return {
+        "track": track.name,
+        "images": len(track.table),
+        "patients": int(track.table["patient"].nunique()),
+        "table": hashlib.sha256(hashed).hexdigest()[:12],
     }
 
 

@@ -13,11 +13,11 @@ import argparse
 from unittest import mock
 
 import numpy as np
+from common import equalised
 from realism import for_fitting, real
 from torch import from_numpy
-from torchvision.transforms.v2.functional import equalize
 
-from cxrlib import phantom
+from cxrlib import data, phantom
 from cxrlib.phantom.patients import FITTED
 
 SIZE, CELLS = 48, 12
@@ -45,7 +45,7 @@ them: a thumbnail has no edges."""
 
 def moments(images):
     """Mean and spread [144] of each square of equalised images, uint8 [N, 48, 48]."""
-    grey = equalize(from_numpy(images)[:, None])[:, 0].numpy() / 255.0
+    grey = equalised(from_numpy(images)[:, None])[:, 0].numpy()
     side = SIZE // CELLS
     squares = grey.reshape(len(grey), CELLS, side, CELLS, side).mean(axis=(2, 4))
     return squares.mean(axis=0), squares.std(axis=0)
@@ -85,7 +85,7 @@ def main():
     parser.add_argument("--trials", type=int, default=400, help="of about two seconds each")
     parser.add_argument("--phantoms", type=int, default=200, help="drawn for each trial")
     options = parser.parse_args()
-    images, patients = real(options.folder)
+    images, patients = real(data.open_track(options.folder))
     images = (
         images[for_fitting(patients)]
         .reshape(-1, SIZE, 2, SIZE, 2)

@@ -11,10 +11,11 @@ results/realism.json holds the figures.
 """
 
 import argparse
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, rounded, write_json
+from common import RESULTS, equalised, rounded, which, write_json
 from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -22,24 +23,22 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import from_numpy
-from torchvision.transforms.v2.functional import equalize
 
 from cxrlib import cohort, data, phantom
 
-SIZE, CELLS = 96, 6
+SIZE, CELLS, SEED = 96, 6, 2024
 
 
-def phantoms(count, seed=2024):
+def phantoms(count, seed=SEED):
     """``count`` frontal phantoms, uint8 [N, 96, 96], each of another patient."""
     rng = np.random.default_rng(seed)
     return np.stack([phantom.render(phantom.draw_studies(rng)[0], SIZE) for _ in range(count)])
 
 
-def real(folder):
-    """The real images, uint8 [N, 96, 96], and their patients."""
-    table = data.open_track(folder).table
-    images = data.read_images([Path(folder) / path for path in table["path"]], SIZE)
-    return images[:, 0].numpy(), table["patient"].to_numpy()
+def real(track):
+    """The images of a track, uint8 [N, 96, 96], and their patients."""
+    images = data.read_images([track.folder / path for path in track.table["path"]], SIZE)
+    return images[:, 0].numpy(), track.table["patient"].to_numpy()
 
 
 def for_fitting(patients):
@@ -49,7 +48,7 @@ def for_fitting(patients):
 
 def features(images):
     """name → [N, 36]: mean grey of each square, and the log of how much detail it has."""
-    grey = equalize(from_numpy(images)[:, None])[:, 0].numpy() / 255.0
+    grey = equalised(from_numpy(images)[:, None])[:, 0].numpy()
     smooth = {s: ndimage.gaussian_filter(grey, (0, s, s)) for s in (1, 2, 4)}
 
     def squares(values):
@@ -79,7 +78,8 @@ def main():
     parser.add_argument("folder", metavar="NIH_FOLDER", help="see data/README.md")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    images, patients = real(options.folder)
+    track = data.open_track(options.folder)
+    images, patients = real(track)
     kept = ~for_fitting(patients)
     images, patients = images[kept], patients[kept]
     ours, theirs = features(phantoms(len(images))), features(images)
@@ -89,7 +89,9 @@ def main():
     content = {
         "images": len(images),
         "patients": len(set(patients)),
-        "phantom": {"generator": cohort.generator_version()},
+        "real": which(track),
+        "phantom": {"generator": cohort.generator_version(), "seed": SEED},
+        "versions": {name: metadata.version(name) for name in ("cxrlib", "scikit-learn")},
         "told apart, AUROC": rounded(apart),
     }
     print(write_json(options.results / "realism.json", content))

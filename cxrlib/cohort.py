@@ -90,8 +90,8 @@ def report_labels(rng, study):
     """A report labeler's 14 codes for ``study``: 1.0, 0.0, −1.0, or NaN where nothing is said.
 
     The errors are those of ``REPORT``, independent of each other; subtle findings are missed more
-    often than gross ones. No Finding is 1 where the labeler has found nothing else than devices, so
-    a missed finding makes it wrong.
+    often than gross ones. No Finding is 1 where the labeler has found nothing else than devices
+    (and the study shows none of ``phantom.OTHERS``), so a missed finding makes it wrong.
     """
     labels = {}
     for name, (drawn, implied, absent) in REPORT.items():
@@ -152,7 +152,8 @@ class Controls:
     hospital : 1 or 2; the second has another detector, other markers and more contrast.
     dose : factor on the number of photons: below 1, noisier images.
     women : share of the patients who are women.
-    image_noise : chance that a finding's training label is flipped, image by image.
+    image_noise : chance that a finding's training label is flipped, image by image; No Finding
+        stays as it was.
     patient_noise : the same, but flipped in all images of a patient or in none.
     """
 
