@@ -236,7 +236,8 @@ if len(set(sex)) == 2 and len(rows) > 500:
 # %%
 temperatures = fit_temperatures(valid.truth, valid.scores)
 calm_valid, calm_test = (rescale(part.scores, temperatures) for part in (valid, test))
-prevalence = hierarchy.derive(track.split("train")[sorted(OBSERVATIONS)]).mean().clip(0.001, 0.999)
+prevalence = hierarchy.derive(track.split("train")[sorted(OBSERVATIONS)]).mean()
+prevalence = prevalence.fillna(0.5).clip(0.001, 0.999)  # 0.5: nobody looked, and nothing is told
 
 
 def report(scores, truth, patients, fitting, risk):
