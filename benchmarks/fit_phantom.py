@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 from common import equalised
-from realism import for_fitting, real
+from realism import for_fitting, real, squares
 from torch import from_numpy
 
 from cxrlib import data, phantom
@@ -46,9 +46,8 @@ them: a thumbnail has no edges."""
 def moments(images):
     """Mean and spread [144] of each square of equalised images, uint8 [N, 48, 48]."""
     grey = equalised(from_numpy(images)[:, None])[:, 0].numpy()
-    side = SIZE // CELLS
-    squares = grey.reshape(len(grey), CELLS, side, CELLS, side).mean(axis=(2, 4))
-    return squares.mean(axis=0), squares.std(axis=0)
+    thumbnails = squares(grey, CELLS)
+    return thumbnails.mean(axis=0), thumbnails.std(axis=0)
 
 
 def distance(values, wanted, count):
@@ -86,13 +85,8 @@ def main():
     parser.add_argument("--phantoms", type=int, default=200, help="drawn for each trial")
     options = parser.parse_args()
     images, patients = real(data.open_track(options.folder))
-    images = (
-        images[for_fitting(patients)]
-        .reshape(-1, SIZE, 2, SIZE, 2)
-        .mean(axis=(2, 4))
-        .round()
-        .astype(np.uint8)
-    )
+    images = squares(images[for_fitting(patients)], SIZE).round().astype(np.uint8)
+    images = images.reshape(-1, SIZE, SIZE)
     for name, value in fit(moments(images), options.phantoms, options.trials).items():
         print(f'    "{name}": {value:.3g},' + "  # at its limit" * (value in BOUNDS[name]))
 

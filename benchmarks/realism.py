@@ -46,19 +46,24 @@ def for_fitting(patients):
     return np.isin(patients, np.unique(patients)[::2])
 
 
+def squares(values, cells):
+    """Mean of values [N, H, W] in each of ``cells`` × ``cells`` squares: [N, cells²]."""
+    side = values.shape[1] // cells
+    return (
+        values.reshape(len(values), cells, side, cells, side)
+        .mean(axis=(2, 4))
+        .reshape(len(values), -1)
+    )
+
+
 def features(images):
     """name → [N, 36]: mean grey of each square, and the log of how much detail it has."""
     grey = equalised(from_numpy(images)[:, None])[:, 0].numpy()
     smooth = {s: ndimage.gaussian_filter(grey, (0, s, s)) for s in (1, 2, 4)}
-
-    def squares(values):
-        side = SIZE // CELLS
-        return values.reshape(-1, CELLS, side, CELLS, side).mean(axis=(2, 4)).reshape(len(grey), -1)
-
     return {
-        "6 × 6 thumbnail": squares(grey),
-        "middle detail": np.log(squares((smooth[2] - smooth[4]) ** 2) + 1e-6),
-        "fine detail": np.log(squares((grey - smooth[1]) ** 2) + 1e-6),
+        "6 × 6 thumbnail": squares(grey, CELLS),
+        "middle detail": np.log(squares((smooth[2] - smooth[4]) ** 2, CELLS) + 1e-6),
+        "fine detail": np.log(squares((grey - smooth[1]) ** 2, CELLS) + 1e-6),
     }
 
 

@@ -123,3 +123,14 @@ def test_bars_without_a_colour_are_refused():
     table = pd.DataFrame([[1, 2, 3, 4, 5]], columns=list("abcde"))
     with pytest.raises(ValueError, match="5 columns, but only 4 colours"):
         plots.bars(table, "title", "x")
+
+
+def test_a_stored_picture_keeps_64_levels_black_white_and_its_colours():
+    fig, axis = plots.figure(width=4, height=3)
+    axis.imshow(np.arange(256, dtype=np.uint8).repeat(8).reshape(32, 64), cmap="gray")
+    fig.savefig(before := io.BytesIO(), format="png", facecolor="white")
+    stored = np.asarray(Image.open(io.BytesIO(plots.png(fig, "x")["image/png"])), int)
+    drawn = np.asarray(Image.open(before).convert("RGB"), int)
+    assert stored.shape == drawn.shape
+    assert np.abs(stored - drawn).max() <= 2
+    assert {0, 255} <= set(np.unique(stored)) and len(np.unique(stored)) <= 64

@@ -52,7 +52,7 @@ def _pneumothorax(c, severity, lesion):
         middle = 0.5 * c.a.shift * side
         on_side = np.ones_like(c.s) if c.lateral else c.s * side > middle
         c.vessels = c.vessels * np.where(on_side * (freed > 0.05), left, 1)
-        lies += freed
+        lies += freed * (left < 0.5)  # before and behind the lung nobody sees it
     return lies
 
 
@@ -144,7 +144,7 @@ def _draw_fracture(rng):
 def _break_bones(a, severity, lesion):
     breaks = []
     for n, side in enumerate(lesion.sides):
-        for k in range(min(RIBS, 3 + round(3 * severity))):
+        for k in range(3 + round((RIBS - 3) * severity)):
             step = lesion.step[n, k] * (0.7 + 1.1 * severity)
             rib = int(lesion.first[n]) + k
             breaks.append((rib, side, lesion.at[n, k], step, 1.2 + 2.2 * severity))

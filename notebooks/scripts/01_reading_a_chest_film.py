@@ -936,17 +936,15 @@ pairs = {
     "Cardiomegaly": film(CASES["Cardiomegaly"][0], {"Cardiomegaly": 0.8}),
     "Lung Lesion": film(CASES["Lung Lesion"][0], {"Lung Lesion": 0.7}),
 }
+outlines = {"where it is": phantom.lesions, "what it changes": phantom.masks}
 panels(
-    [phantom.render(study, SIZE) for study in pairs.values() for _ in range(2)],
-    [f"{name}: {what}" for name in pairs for what in ("where it is", "what it changes")],
+    [phantom.render(study, SIZE) for study in pairs.values()] * 2,
+    [f"{name}: {what}" for what in outlines for name in pairs],
     "Two outlines of one finding",
     "Three findings, each outlined twice. Pneumothorax: the air beside the lung, and with it the heart and "
     "dome that it displaces. Cardiomegaly: the whole heart, and only its new border. Lung lesion: both alike.",
-    columns=2,
     masks=[
-        outline(study, SIZE)[name]
-        for name, study in pairs.items()
-        for outline in (phantom.lesions, phantom.masks)
+        outline(study, SIZE)[name] for outline in outlines.values() for name, study in pairs.items()
     ],
 )
 
