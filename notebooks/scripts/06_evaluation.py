@@ -333,7 +333,7 @@ def draw_threshold(threshold, label):
     left.axvline(threshold, color=plots.RED, lw=2)
     left.set(xlabel="score", ylabel="images")
     left.set_title(label, loc="left")
-    left.legend()
+    left.legend(loc="upper center")
     right.barh(table.index[::-1], table[::-1], color=plots.BLUE)
     right.set(xlim=(0, 1))
     right.set_title(f"at {threshold:.2f}", loc="left")
@@ -341,12 +341,13 @@ def draw_threshold(threshold, label):
 
 
 choices = list(defined.index[defined.index.isin(OBSERVATIONS)])
+usual = max(choices, key=lambda name: truth[name].sum())  # the most frequent
 widgets.explore(
     draw_threshold,
     "Left, histograms of scores for images with and without the label, and the threshold as a "
     "line; right, bars for sensitivity, specificity, precision and F1 at that threshold.",
     threshold=ipywidgets.FloatSlider(0.5, min=0.02, max=0.98, step=0.02, description="threshold"),
-    label=ipywidgets.Dropdown(options=choices, value=sorted(choices)[0], description="label"),
+    label=ipywidgets.Dropdown(options=choices, value=usual, description="label"),
 )
 
 # %% [markdown]
