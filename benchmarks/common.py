@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torchvision.transforms import v2
 from tqdm import tqdm
 
 from cxrlib import data, training
@@ -94,7 +93,7 @@ def write_json(path, content):
 
 def equalised(grey):
     """Images as the course's models see them: from uint8 [N, 1, H, W] to float, 0 … 1."""
-    return torch.stack([v2.functional.equalize(image) for image in grey]) / 255
+    return data.equalize(grey) / 255
 
 
 def rounded(value):

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import equalised
 from PIL import Image
 from scipy import ndimage
 from torch import from_numpy
@@ -58,7 +57,7 @@ def of_finding(study, name):
 
 def equal(images):
     """Images [N, H, W] as a model sees them, uint8."""
-    return (255 * equalised(from_numpy(np.stack(images))[:, None])[:, 0].numpy()).astype(np.uint8)
+    return data.equalize(from_numpy(np.stack(images))[:, None])[:, 0].numpy()
 
 
 def main():

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cxrlib.data.augment import equalize
-from cxrlib.evaluation import EvaluationError, checks
+from cxrlib.evaluation import EvaluationError, checks, mean_interval
 from cxrlib.evaluation.auroc import weighted_auroc
 
 # --- Who is for choosing, who for reporting -------------------------------------------------------
@@ -272,13 +271,9 @@ def corrected_interval(differences, tested, learnt, level=0.95):
     -------
     (mean, low, high); with one split there is no interval: low and high are NaN.
     """
-    checks.share("level", level)
     checks.number("tested", tested, 1)
     checks.number("learnt", learnt, 1)
     values = checks.numbers(differences, "differences")
-    count, mean = len(values), float(values.mean())
-    if count < 2:
-        return mean, np.nan, np.nan
-    error = np.sqrt((1 / count + tested / learnt) * values.var(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, count - 1) * error)
-    return mean, mean - half, mean + half
+    mean, low, high = mean_interval(values, level)
+    wider = float(np.sqrt(1 + len(values) * tested / learnt))
+    return mean, mean - wider * (mean - low), mean + wider * (high - mean)
