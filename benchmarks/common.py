@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -19,56 +20,76 @@ from cxrlib.cohort import RECORD, write_cohort
 from cxrlib.hierarchy import paper_hierarchy
 
 RESULTS = training.RUNS.parent / "results"
-MANY = data.DEFAULT_FOLDER.with_name("phantom-many")
 HIERARCHY = paper_hierarchy()
 
+COHORTS = {"usual": {}, "transfer": {"for_transfer": True}}
+"""The phantoms that models for real radiographs are trained on: the usual causes of illness; or
+every second patient from a survey, with findings that are subtle and independent of each other."""
 
-def parser(description):
-    """The options of both benchmarks."""
+
+def parser(description, folders=None):
+    """The options of the benchmarks on real radiographs."""
     made = argparse.ArgumentParser(description=description.splitlines()[0])
-    made.add_argument("folder", metavar="NIH_FOLDER", help="see data/README.md")
-    made.add_argument("--seeds", type=int, default=3, help="models trained on the phantom")
-    made.add_argument("--epochs", type=int, default=6, help="of that training")
+    made.add_argument("folder", metavar="NIH_FOLDER", nargs=folders, help="see data/README.md")
+    made.add_argument("--seeds", type=int, default=3, help="models trained on each cohort")
+    made.add_argument("--epochs", type=int, default=4, help="of that training")
     made.add_argument("--augment", default="strong", choices=training.AUGMENTATIONS)
-    made.add_argument("--patients", type=int, default=9000, help="phantoms to train on")
+    made.add_argument("--patients", type=int, default=4000, help="phantoms to train on")
     made.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     return made
 
 
-def open_tracks(options):
-    """The phantom and the real radiographs; ``SystemExit`` if the second is not NIH's."""
-    real = data.open_track(options.folder)
+def open_nih(folder):
+    """Real radiographs; ``SystemExit`` if they are not NIH's."""
+    real = data.open_track(folder)
     if real.name != "nih":
-        raise SystemExit(f"{options.folder}: a folder of NIH ChestX-ray14 is needed, not {real!r}.")
-    return data.open_track(write_cohort(MANY, **cohort(options)), labels="truth"), real
+        raise SystemExit(f"{folder}: a folder of NIH ChestX-ray14 is needed, not {real!r}.")
+    return real
 
 
-def cohort(options):
-    """The phantoms to train on: others, and more, than the course's, with their true labels.
+def drawn(cohort, patients):
+    """The arguments of ``write_cohort`` for one of ``COHORTS``.
 
-    Phantoms cost nothing, so a model for real radiographs sees many of them a few times rather
-    than a few of them many times: what it learns by heart would be of no use elsewhere.
+    They are others than the course's phantoms, and more: since phantoms cost nothing, a model for
+    real radiographs sees many a few times rather than a few many times. What it learns by heart
+    would be of no use elsewhere.
     """
-    return {"patients": {"train": options.patients, "valid": 300, "test": 30}, "seed": 1}
+    counts = {"train": patients, "valid": 300, "test": 30}
+    return {"patients": counts, "seed": 1, **COHORTS[cohort]}
 
 
-def phantom_runs(phantom, options):
-    """A run per seed, trained on the phantom alone; runs made before are found again."""
-    runs = []
-    for seed in range(options.seeds):
-        settings = training.Settings(epochs=options.epochs, augment=options.augment, seed=seed)
-        runs.append(training.train(phantom, HIERARCHY, settings, name=f"phantom-seed{seed}"))
-    return runs
+def open_phantoms(cohort, patients):
+    """One of ``COHORTS`` with its true labels; drawn now if it is not there."""
+    folder = data.DEFAULT_FOLDER.with_name(f"phantom-{cohort}-{patients}")
+    return data.open_track(write_cohort(folder, **drawn(cohort, patients)), labels="truth")
 
 
-def provenance(phantom, real):
-    """What the figures were made of and with: the two sets of radiographs, and versions."""
-    drawn = json.loads((phantom.folder / RECORD).read_text(encoding="utf-8"))
-    return {
-        "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
-        "real": which(real),
-        "versions": {"cxrlib": metadata.version("cxrlib"), "torch": torch.__version__},
-    }
+def settings_of(options):
+    """How the models of the two cohorts are trained."""
+    return training.Settings(epochs=options.epochs, augment=options.augment)
+
+
+def phantom_runs(track, settings, seeds, name):
+    """A run for each of so many seeds, on phantoms alone; runs made before are found again."""
+    made = [replace(settings, seed=seed) for seed in range(seeds)]
+    return [training.train(track, HIERARCHY, s, name=f"{name}-seed{s.seed}") for s in made]
+
+
+def cohort_runs(cohort, options):
+    """(the runs of one of ``COHORTS``, its track), as the options want them."""
+    track = open_phantoms(cohort, options.patients)
+    return phantom_runs(track, settings_of(options), options.seeds, cohort), track
+
+
+def provenance(phantom):
+    """What phantoms were drawn: their generator's version, seed, size, controls and number."""
+    record = json.loads((phantom.folder / RECORD).read_text(encoding="utf-8"))
+    return {name: record[name] for name in ("generator", "seed", "size", "controls", "images")}
+
+
+def versions():
+    """Of what calculated the figures."""
+    return {"cxrlib": metadata.version("cxrlib"), "torch": torch.__version__}
 
 
 def which(track):

@@ -22,22 +22,27 @@ from cxrlib.phantom.patients import FITTED
 
 SIZE, CELLS = 48, 12
 BOUNDS = {
-    "field": (36.5, 50),
-    "field spread": (1.5, 3),
     "up standing": (-6, 3),
     "up lying": (-6, 3),
     "up spread": (0.5, 2.2),
     "side spread": (0.3, 2),
-    "heart": (0.38, 0.5),
+    "heart": (0.45, 0.5),
     "heart spread": (0.015, 0.06),
-    "mediastinum": (0.8, 1.2),
-    "chest": (0.92, 1.1),
-    "lungs": (0.88, 1.12),
+    "mediastinum": (0.66, 1.0),
+    "chest": (0.9, 1.0),
+    "lungs": (0.88, 1.0),
     "lungs spread": (0.8, 2.4),
+    "breath": (-3, 1.5),
+    "breath lying": (-7, 0),
+    "taper": (0.8, 1.8),
+    "breasts": (0.7, 1.1),
     "arms": (-0.9, 0.3),
     "arms spread": (0.2, 0.9),
-    "shoulders": (3, 10),
-    "soft": (2, 8),
+    "shoulders": (3, 13),
+    "soft": (2, 7),
+    "muscle": (0, 2.5),
+    "waist": (-1, 4),
+    "white": (0, 0.3),
 }
 """What people and technique allow: few lungs are cut off by the edge. ``sharpening`` is not among
 them: a thumbnail has no edges."""

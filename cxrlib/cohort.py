@@ -116,11 +116,11 @@ def visual_labels(rng, study):
 
 
 def _misses(usual, severity):
-    """The chance that a finding is missed: more where it is subtle, never above 0.95.
-
-    On average it is ``usual``, less what that limit takes: up to 0.07, where most are missed.
-    """
-    return min(0.95, usual * (1.15 - severity) / (1.15 - MEAN_SEVERITY))
+    """The chance that a finding is missed: more where it is subtle, and on average ``usual``."""
+    if usual <= 0.4:
+        return usual * (1.15 - severity) / (1.15 - MEAN_SEVERITY)
+    # Mostly missed: scaled are the hits, or the subtlest would be missed more often than always.
+    return 1 - (1 - usual) * (0.15 + severity) / (0.15 + MEAN_SEVERITY)
 
 
 def _looks_normal(study, labels):
@@ -155,6 +155,8 @@ class Controls:
     image_noise : chance that a finding's training label is flipped, image by image; No Finding
         stays as it was.
     patient_noise : the same, but flipped in all images of a patient or in none.
+    for_transfer : whether every second patient comes from a survey, with findings that are subtle
+        and independent of each other, for models that shall work on other people's radiographs.
     """
 
     shortcut: str = ""
@@ -164,6 +166,7 @@ class Controls:
     women: float = WOMEN
     image_noise: float = 0.0
     patient_noise: float = 0.0
+    for_transfer: bool = False
 
     def __post_init__(self):
         if self.shortcut not in ("", *OBSERVATIONS):
@@ -172,6 +175,8 @@ class Controls:
             )
         if self.hospital not in (1, 2):
             raise ValueError(f"hospital={self.hospital!r}: expected 1 or 2.")
+        if not isinstance(self.for_transfer, bool):
+            raise ValueError(f"for_transfer={self.for_transfer!r}: expected True or False.")
         limits = {"strength": (-1, 1), "dose": (0.01, 100)}
         for name in ("strength", "dose", "women", "image_noise", "patient_noise"):
             low, high = limits.get(name, (0, 1))
@@ -182,7 +187,7 @@ class Controls:
 
 # --- A cohort on disk, in CheXpert's layout -------------------------------------------------------
 
-GENERATOR = 3
+GENERATOR = 4
 """Raise it with any change here or in ``phantom`` that draws other pixels or other labels. Cohorts
 keep the number they were drawn by, and those of another are refused."""
 
@@ -424,7 +429,8 @@ def _studies(record, number):
     """The studies of patient ``number``, as the cohort's controls want them."""
     controls = Controls(**record["controls"])
     rng = _patient_rng(record["seed"], number)
-    studies = draw_studies(rng, controls.women, controls.hospital, controls.dose)
+    cause = "survey" if controls.for_transfer and number % 2 else None
+    studies = draw_studies(rng, controls.women, controls.hospital, controls.dose, cause)
     if controls.shortcut:
         # Its own random numbers: with and without the shortcut, everything else is the same.
         luck = _patient_rng(record["seed"], number, 2).random(len(studies))

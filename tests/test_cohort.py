@@ -24,6 +24,7 @@ from cxrlib import cohort, phantom
 from cxrlib.evaluation import agreement
 from cxrlib.labels import OBSERVATIONS, apply_policy
 from cxrlib.phantom import FINDINGS, IMPLIES
+from cxrlib.phantom.patients import SEVERITY
 
 SMALL = {"patients": {"train": 5, "valid": 2, "test": 3}, "size": 64, "seed": 7}
 QUIET = {"processes": 1, "progress": False}
@@ -47,8 +48,8 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studies():
-    """The studies of 3,000 patients, drawn without rendering."""
-    return [s for i in range(3000) for s in phantom.draw_studies(np.random.default_rng([1, i]))]
+    """The studies of 8,000 patients, drawn without rendering."""
+    return [s for i in range(8000) for s in phantom.draw_studies(np.random.default_rng([1, i]))]
 
 
 # --- Labelers -------------------------------------------------------------------------------------
@@ -142,6 +143,32 @@ def test_labelers_agree_with_the_truth_as_the_literature_says(studies):
     rates = agreement(truth, apply_policy(report, "U-Zeros"))
     for name, found in (("Pneumothorax", 0.46), ("Lung Lesion", 0.42), ("Lung Opacity", 0.58)):
         assert rates.loc[name, "sensitivity"] == pytest.approx(found, abs=0.05), name
+
+
+@pytest.mark.parametrize("usual", sorted({1 - drawn[0] for drawn, _, _ in cohort.REPORT.values()}))
+def test_misses_average_to_the_rate_and_fall_with_severity(usual):
+    severities = 0.15 + 0.85 * np.random.default_rng(0).beta(*SEVERITY, 50_000)
+    misses = np.array([cohort._misses(usual, severity) for severity in severities])
+    assert misses.mean() == pytest.approx(usual, abs=0.005)
+    assert misses.min() >= 0 and misses.max() <= 1
+    assert (np.diff(misses[np.argsort(severities)]) <= 0).all()
+
+
+def test_every_second_patient_of_a_transfer_cohort_comes_from_a_survey(tmp_path):
+    some = {"patients": {"train": 60}, "size": 32, "seed": 3}
+    folder = cohort.write_cohort(tmp_path / "transfer", **some, **QUIET, for_transfer=True)
+    plain = cohort.write_cohort(tmp_path / "plain", **some, **QUIET)
+    truth, usual = (pd.read_csv(f / "truth.csv", index_col="Path") for f in (folder, plain))
+    number = truth.index.str.extract(r"patient(\d+)", expand=False).astype(int)
+    assert ((truth["cause"] == "survey") == (number % 2 == 1)).all()
+    assert not (usual["cause"] == "survey").any()
+    severity = truth.filter(like="severity ").replace(0, np.nan)
+    survey = truth["cause"] == "survey"
+    assert severity[survey].stack().median() < severity[~survey].stack().median() - 0.1
+    path = truth.index[survey][0]
+    assert cohort.study_of(folder, path).patient.cause == "survey"
+    with pytest.raises(ValueError, match="for_transfer='yes': expected True or False"):
+        cohort.write_cohort(tmp_path / "wrong", **some, **QUIET, for_transfer="yes")
 
 
 # --- Cohorts --------------------------------------------------------------------------------------
@@ -333,7 +360,7 @@ def test_a_shortcut_changes_nothing_but_the_square(written, tmp_path):
 
 
 def test_label_noise_is_in_the_training_labels_only(tmp_path):
-    some = {"patients": {"train": 40, "test": 5}, "size": 32, "seed": 3}
+    some = {"patients": {"train": 100, "test": 5}, "size": 32, "seed": 3}
     tables = {}
     for name, controls in (
         ("plain", {}),

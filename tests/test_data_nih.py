@@ -111,3 +111,15 @@ def test_one_person_in_three_spellings(nih_folder):
     path.write_text(text.replace(",0,5,", ",0,5x,"))
     with pytest.raises(DataError, match="Patient ID '5x'"):
         open_track(nih_folder)
+
+
+def test_how_an_image_was_taken(nih_folder):
+    path = nih_folder / "Data_Entry_2017_v2020.csv"
+    path.write_text(path.read_text().replace(",F,AP,", ",F, ap ,", 1).replace(",F,PA,", ",F,,", 1))
+    table = open_track(nih_folder).table
+    assert table["projection"].iloc[0] == "AP"
+    number = table["patient"].str[3:].astype(int)
+    unknown = table["projection"].isna()
+    assert number[unknown].tolist() == [3]
+    expected = number.map(lambda n: "AP" if n % 3 else "PA")
+    assert (table["projection"] == expected)[~unknown].all()

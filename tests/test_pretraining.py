@@ -1,6 +1,7 @@
 """benchmarks/pretraining.py: who is tested, who is learnt from, and what is chosen."""
 
 import importlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,29 @@ def test_smaller_sets_lie_in_larger_ones_and_no_patient_is_on_two_sides(benchmar
 
 def test_findings_have_enough_images_of_both_kinds(benchmark, track):
     table = track.table.copy()
-    assert "Pleural Effusion" in benchmark.findings(table)
-    assert "No Finding" not in benchmark.findings(table)
-    assert "Fracture" not in benchmark.findings(table)
+    assert benchmark.findings(table) == ["Pleural Effusion"]
     table["Pleural Effusion"] = np.where(np.arange(len(table)) < 19, 1.0, 0.0)
     assert "Pleural Effusion" not in benchmark.findings(table)
+
+
+def test_a_finding_that_is_the_opposite_of_normal_is_left_out(benchmark, track):
+    table = track.table.copy()
+    normal = np.arange(60) < 30
+    table["No Finding"] = normal.astype(float)
+    table["Pneumonia"] = 1 - table["No Finding"]  # each image shows one or nothing
+    table["Lung Opacity"] = np.where(np.arange(60) < 55, 1 - table["No Finding"], np.nan)
+    table["Edema"] = (np.arange(60) >= 37).astype(float)  # alike on 53 of 60
+    assert benchmark.findings(table) == ["Edema", "Pleural Effusion"]
+    table.loc[:5, "Pneumonia"] = 1.0  # 54 of 60, nine tenths
+    assert "Pneumonia" not in benchmark.findings(table)
+    table.loc[:6, "Pneumonia"] = 1.0
+    assert "Pneumonia" in benchmark.findings(table)
+
+
+def test_numbers_of_patients(benchmark):
+    assert benchmark.counts(414) == [50, 100, 414 - 145]
+    assert benchmark.counts(147) == [50, 96]
+    assert benchmark.tested_of(414) == 145
 
 
 def test_the_validation_chooses_and_the_test_does_not(benchmark):
@@ -64,12 +83,14 @@ def test_the_validation_chooses_and_the_test_does_not(benchmark):
             ("pretrained", 1e-3, 0.7, 0.6 + split / 10), ("pretrained", 4e-3, 0.6, 0.9),
         ]
     ]  # fmt: skip
-    (summary,) = benchmark.summarise(rows)
+    (summary,) = benchmark.summarise(rows, patients=200)
     assert summary["patients"] == 50
     assert summary["scratch"] == pytest.approx(0.5)
     assert summary["pretrained"] == pytest.approx(0.65)
     assert summary["difference"] == pytest.approx(0.15)
-    half = 12.7062 * 0.05  # t with one degree of freedom, times the standard error
+    # t with one degree of freedom; 70 of 200 patients are tested, 130 are not: the variance,
+    # 0.005, times 1/2 + 70/130.
+    half = 12.7062 * math.sqrt(0.005 * (1 / 2 + 70 / 130))
     assert (summary["low"], summary["high"]) == pytest.approx((0.15 - half, 0.15 + half), rel=1e-4)
 
 

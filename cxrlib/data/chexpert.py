@@ -84,10 +84,13 @@ def _read_chexpert_split(folder, split, name, uncertain):
         about = read_chexpert(source)
         require_columns(about, ("Sex", "Age"), source)
         about = about.set_index(_parse_chexpert_paths(about["Path"], source)["path"])
-        raw = raw.assign(**{name: table["path"].map(about[name]) for name in ("Sex", "Age")})
+        known = [name for name in ("Sex", "Age", "AP/PA") if name in about]
+        raw = raw.assign(**{name: table["path"].map(about[name]) for name in known})
     table["sex"] = raw["Sex"].str[:1].str.upper() if "Sex" in raw else ""
     table["sex"] = table["sex"].where(table["sex"].isin(["F", "M"]))
     table["age"] = pd.to_numeric(raw["Age"], errors="coerce") if "Age" in raw else np.nan
+    said = raw["AP/PA"].astype(object) if "AP/PA" in raw else pd.Series(None, raw.index, object)
+    table["projection"] = said.where(said.isin(["AP", "PA"]), None)
     table = table.join(apply_policy(raw[list(OBSERVATIONS)], uncertain))
     if any((folder / batch).is_dir() for batch in BATCHES) and not (folder / split).is_dir():
         table["path"] = _paths_in_batches(folder, table, split)

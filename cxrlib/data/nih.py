@@ -32,8 +32,15 @@ def _read_nih_table(folder):
         view="frontal",
         sex=raw.get("Patient Gender"),
         age=pd.to_numeric(raw.get("Patient Age"), errors="coerce"),
+        projection=_projections(raw),
     )
     return table.assign(split=_nih_splits(folder, names, table["patient"]))
+
+
+def _projections(raw):
+    """How each image was taken, "AP" or "PA"; None where the table does not say."""
+    said = raw.get("View Position", pd.Series("", raw.index)).str.strip().str.upper()
+    return said.astype(object).where(said.isin(["AP", "PA"]), None)
 
 
 def _nih_splits(folder, names, patients):

@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 SPLITS = ("train", "valid", "test")
 
-COLUMNS = ("path", "patient", "study", "view", "sex", "age", "split")
+COLUMNS = ("path", "patient", "study", "view", "projection", "sex", "age", "split")
 
 
 class DataError(ValueError):

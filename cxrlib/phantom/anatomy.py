@@ -46,20 +46,20 @@ def lay_out(study):
     """Lay out the organs of ``study``; findings move them later, in ``findings.anatomy_of``."""
     p, lying = study.patient, study.projection == "AP"
     rng = rng_of(p.seed, "organs")
-    breath = (study.inspiration - 0.75) * 4.5 - 1.8 * lying - 1.6 * p.habitus
-    dome = p.lungs / 2 - 1.2 + breath + rng.normal(0, 0.4)
+    breath = (study.inspiration - 0.75) * 4.5 + FITTED["breath lying" if lying else "breath"]
+    dome = p.lungs / 2 - 1.2 + breath - 1.6 * p.habitus + rng.normal(0, 0.4)
     return Anatomy(
         chest=p.chest * (1 + 0.03 * study.inspiration),
         depth=p.chest * p.depth * (1 + 0.04 * study.inspiration),
         apex=-p.lungs / 2 - 1.2,
-        domes=(dome, dome + rng.normal(0.8, 0.6)),
+        domes=(dome, dome + rng.normal(1.4, 0.6)),
         flat=rng.uniform(4.2, 6.2),
         spine=p.curve,
         shift=0.0,
         heart=p.chest * p.heart * (1.06 if lying else 1.0) * (1.06 - 0.08 * study.inspiration),
         vessels=tuple(rng.uniform(0.85, 1.15, 2) * (1.14 if lying else 1.0) + 0.12 * p.habitus),
         bulge=(0.0, 0.0),
-        knob=1.4 + 0.9 * p.aorta,
+        knob=(1.2 + 0.5 * p.aorta) * (1.0 if p.sex == "Male" else 0.93),
         soft=0.9 + FITTED["soft"] * p.habitus**1.3,
         arms=study.arms,
     )
@@ -70,8 +70,8 @@ def lay_out(study):
 # The cavity of the chest by its height t, 0 at the apex and 1 at the base of an average lung.
 HEIGHT = 24.0
 _T = np.array([0.0, 0.02, 0.05, 0.1, 0.18, 0.3, 0.5, 0.75, 1.0, 1.25, 1.6])
-_WIDE = np.array([0.34, 0.41, 0.47, 0.55, 0.66, 0.78, 0.90, 0.98, 1.01, 1.0, 0.97])
-_DEEP = np.array([0.0, 0.16, 0.28, 0.42, 0.60, 0.78, 0.95, 1.02, 1.0, 0.96, 0.9])
+_WIDE = np.array([0.40, 0.51, 0.57, 0.63, 0.70, 0.79, 0.90, 0.98, 1.01, 1.0, 0.97])
+_DEEP = np.array([0.0, 0.16, 0.28, 0.42, 0.62, 0.84, 0.98, 1.02, 1.0, 0.96, 0.9])
 _FORE = np.array([-3.2, -3.0, -2.7, -2.3, -1.6, -0.9, -0.2, 0.0, 0.0, 0.0, 0.0])
 
 
@@ -82,7 +82,7 @@ def spine_at(a, y):
 
 def wall_at(a, y):
     """Half-width of the chest's cavity at heights ``y``."""
-    return a.chest * np.interp((np.asarray(y) - a.apex) / HEIGHT, _T, _WIDE)
+    return a.chest * np.interp((np.asarray(y) - a.apex) / HEIGHT, _T, _WIDE) ** FITTED["taper"]
 
 
 def depth_at(a, y):
@@ -92,12 +92,18 @@ def depth_at(a, y):
 
 
 def lung(a, side):
-    """What one lung fills if nothing else lies there: at its apex a cone, below half the chest."""
-    y = a.apex + HEIGHT * np.array([*_T[:6], 0.4, *_T[6:]])
+    """What one lung fills if nothing else lies there: a round apex, below it half the chest.
+
+    Behind and before the diaphragm it ends in a narrow gap, which closes some way below the dome.
+    """
+    closes = max(a.domes) + a.flat * np.array([0.7, 1.0, 1.15, 1.25, 1.3])
+    y = np.union1d(a.apex + HEIGHT * np.array([*_T[:6], 0.4, *_T[6:]]), closes)
+    y = y[y <= closes[-1]]
     t = (y - a.apex) / HEIGHT
-    off = 0.34 * a.chest * np.clip(1 - t / 0.4, 0, 1) ** 2
+    off = wall_at(a, a.apex) * np.clip(1 - t / 0.4, 0, 1) ** 2
     deep, z = depth_at(a, y)
     wide = np.maximum(wall_at(a, y) - off, 0.0)
+    deep = deep * np.sqrt(np.interp(y, closes[[0, -1]], [1, 0]))
     return stack(y, side * off + 0.5 * spine_at(a, y), z, wide, np.maximum(deep, 0.05), boxy=True)
 
 
@@ -120,25 +126,35 @@ def mediastinum(a):
     y = a.apex + (base - a.apex) * np.array([0.14, 0.23, 0.35, 0.46, 0.6, 0.76, 0.95])
     y = np.array([a.apex - 4, a.apex, *y, base + 2, base + 6, 40])
     wide_r = np.array([3.0, 2.8, 2.7, 2.9, 3.2, 3.4, 3.3, 2.6, 2.4, 3.5, 6, 9]) * right
-    wide_l = np.array([3.0, 2.7, 2.5, 2.6, 2.9, 3.3, 3.6, 2.6, 2.4, 3.5, 6, 9]) * left
+    wide_l = np.array([3.0, 2.7, 2.7, 3.3, 3.5, 3.3, 3.6, 2.6, 2.4, 3.5, 6, 9]) * left
     wide_r = wide_r + a.bulge[0] * np.array([0.1, 0.3, 0.8, 1, 1, 0.9, 0.5, 0, 0, 0, 0, 0])
     wide_l = wide_l + a.bulge[1] * np.array([0.1, 0.3, 0.8, 1, 1, 0.9, 0.5, 0, 0, 0, 0, 0])
     deep, z = depth_at(a, y)
     x = (wide_l - wide_r) / 2 + 0.7 * a.shift + 0.3 * spine_at(a, y)
     fills = np.array([0.8, 0.8, 0.7, 0.62, 0.6, 0.6, 0.6, 0.6, 0.7, 1.1, 1.3, 1.3])
-    return stack(y, x, z - 0.3, (wide_l + wide_r) / 2, fills * deep + 0.6, boxy=True)
+    return stack(y, x, z - 0.3, 1.08 * (wide_l + wide_r) / 2, fills * deep + 0.6)
 
 
 def heart(a):
     """The heart, tilted to the left and to the front, by its outline at each height."""
-    base, h = max(a.domes) + 0.5, a.heart
+    base, h = max(a.domes) + 0.5, a.heart  # one that is enlarged grows in width more than upwards
     share = np.array([-0.1, 0.0, 0.12, 0.3, 0.5, 0.7, 0.85, 1.0, 1.15, 1.5])
-    y = base - 1.75 * h * (1 - share)
-    right = h * np.array([0.0, 0.30, 0.42, 0.56, 0.66, 0.68, 0.62, 0.5, 0.4, 0.2])
-    left = h * np.array([0.0, 0.44, 0.64, 0.92, 1.18, 1.34, 1.38, 1.28, 1.1, 0.8])
-    deep = h * np.array([0.0, 0.8, 0.88, 0.94, 0.97, 0.93, 0.9, 0.85, 0.8, 0.7])
+    y = base - (3.4 + 1.15 * h) * (1 - share)
+    right = h * np.array([0.0, 0.28, 0.36, 0.46, 0.55, 0.60, 0.60, 0.56, 0.5, 0.3])
+    left = h * np.array([0.0, 0.42, 0.56, 0.81, 1.07, 1.28, 1.38, 1.38, 1.3, 0.9])
+    deep = h * np.array([0.0, 0.64, 0.7, 0.75, 0.78, 0.75, 0.72, 0.68, 0.64, 0.56])
     z = a.depth * 0.22 + h * np.array([-0.3, -0.3, -0.25, -0.18, -0.1, 0.0, 0.08, 0.12, 0.12, 0.1])
     return stack(y, (left - right) / 2 + 0.4 + a.shift, z, (left + right) / 2, deep)
+
+
+def pads(a):
+    """Fat beside the heart and what lies under it: they close the gaps over the diaphragm."""
+    h = a.heart
+    y = max(a.domes) + 0.5 + np.array([-0.75 * h, -0.4 * h, 0.0, 1.2, 3.0, 7.0])
+    left = h * np.array([0.0, 1.05, 1.38, 1.52, 1.75, 2.1])
+    right = h * np.array([0.0, 0.40, 0.62, 0.82, 1.1, 1.5])
+    deep = h * np.array([0.0, 0.5, 0.62, 0.7, 0.75, 0.8])
+    return stack(y, (left - right) / 2 + 0.4 + a.shift, 0.3 * a.depth, (left + right) / 2, deep)
 
 
 def aorta(a):
@@ -147,8 +163,7 @@ def aorta(a):
     top = np.array([-1, -0.85, -0.5, 0, 0.5, 1.0]) * r + y0
     y = np.array([*top, y0 + 4, y0 + 9, 40])
     x = (
-        0.9
-        + 0.5 * r
+        2.2
         + 0.5 * a.shift
         + 0.3 * spine_at(a, y)
         + np.array([0] * 5 + [-0.1, -0.3, -0.5, -1.0])
@@ -158,7 +173,7 @@ def aorta(a):
     return stack(y, x, z, rho, np.array([3.6, 3.6, 3.2, 2.8, 2, 1.4, 1.3, 1.2, 1.2]) * r / 1.6)
 
 
-VERTEBRA = 2.35  # cm from one vertebra to the next
+VERTEBRA = 2.2  # cm from one vertebra to the next
 
 
 def spine(a, phase=0.0):
@@ -166,19 +181,23 @@ def spine(a, phase=0.0):
     y = np.arange(a.apex - 9, 34, VERTEBRA / 6)
     deep, z = depth_at(a, y)
     waist = 1 - 0.10 * np.cos(2 * np.pi * (y - phase) / VERTEBRA)
-    size = 1.6 + 0.022 * (y + 14)
+    size = (1.22 + 0.022 * (y + 14)) * a.chest / 14
     return stack(y, spine_at(a, y), z - deep + 0.4, size * waist, size * waist * 0.95)
 
 
 def trunk(a):
     """Chest, belly and neck, without shoulders and arms."""
-    y = np.array([*(a.apex + np.array([-9, -4, -2, 1, 5, 11, 19, 25])), 40])
-    wall = wall_at(a, y) + 1.9 + a.soft * np.array([0.3, 0.3, 0.3, 0.6, 0.9, 0.9, 0.9, 1.0, 1.15])
-    neck = 5.4 + 0.5 * a.soft
+    y = np.array([*(a.apex + np.array([-16, -9, -5, -2.5, 1, 5, 11, 19, 25])), 40])
+    # Broad where the muscles of back and armpit lie, narrower at the waist.
+    muscle = FITTED["muscle"] * np.array([0, 0, 0, 0, 0.3, 1.0, 0.8, 0.1, 0, 0])
+    waist = FITTED["waist"] * np.array([0, 0, 0, 0, 0, 0, 0, 0, 0.7, 1.0])
+    wall = wall_at(a, y) + 1.9 + muscle - waist
+    wall = wall + a.soft * np.array([0.3, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9, 0.9, 0.95, 1.0])
+    neck = 5.0 + 0.5 * a.soft + np.array([0.8, 0, 0.3, 1.6, *[0] * 6])
     wide = np.where(y < a.apex - 1, neck, wall)
     deep, z = depth_at(a, y)
-    deep = np.maximum(deep + 1.9 + 0.65 * a.soft, 5.6 + 0.4 * a.soft)
-    return stack(y, 0.3 * spine_at(a, y), z - 0.4, wide, deep, boxy=True)
+    deep = np.maximum(deep + 1.6 + 0.6 * a.soft, 5.6 + 0.4 * a.soft)
+    return stack(y, 0.3 * spine_at(a, y), z + 0.4, wide, deep, boxy=True)
 
 
 def shoulders(a, raised=False):
@@ -214,7 +233,7 @@ def arm(a, side, raised):
 def breasts(a, patient):
     """Two ellipsoids' worth of numbers: centre and radii for each, or none."""
     rng = rng_of(patient.seed, "breasts")
-    size = rng.uniform(0.7, 1.2) * (0.75 + 0.6 * patient.habitus)
+    size = FITTED["breasts"] * rng.uniform(0.7, 1.2) * (0.75 + 0.6 * patient.habitus)
     if patient.sex == "Male":
         size *= 0.55 if patient.habitus > 0.5 else 0.0
     if not size:
@@ -258,6 +277,7 @@ def ribs(a, patient):
     paths = np.stack([x, y, z - deep * np.cos(phi)], 2)
     radii = patient.rib_size * rng.uniform(0.9, 1.1, (24, 1)) * (1.08 - 0.2 * along)
     weights = (1.0 - 0.25 * along[1:]) * np.where(rib == 0, 0.62, np.where(rib > 7, 0.6, 1.0))
+    weights = weights * np.clip((1 - along[1:]) / 0.15, 0, 1)  # in front they turn to gristle
     for bone, side_struck, at, step, callus in a.breaks:
         if bone != "clavicle" and bone <= 12:
             k = 2 * (bone - 1) + int(side_struck > 0)
@@ -277,22 +297,27 @@ def break_path(path, radii, weights, at, step, callus):
     radii *= 1 + 0.2 * callus * np.exp(-(((np.arange(len(path)) - k) / 1.5) ** 2))
 
 
-def clavicles(a, study):
-    """Paths [2, n, 3] of the collarbones, their radii and weights."""
+def clavicles(a, study, raised=False):
+    """Paths [2, n, 3] of the collarbones, their radii and weights.
+
+    Where the arms are ``raised``, for the lateral view, they point up and back.
+    """
     rng = rng_of(study.patient.seed, "collarbones")
     lying = study.projection == "AP"
     inner_y = a.apex + rng.uniform(3.0, 4.2) - 1.4 * lying
-    rise = rng.uniform(3.4, 5.4) - 0.7 * lying + 0.8 * a.arms
-    front = 0.45 * a.depth
+    rise = rng.uniform(4.4, 7.0) - 1.4 * lying + 0.8 * a.arms + 4.0 * raised
+    front, back = 0.45 * a.depth, 0.27 * a.depth + 5.0 * raised
     paths = []
     for side in SIDES:
-        tip = [side * (a.chest + 2.4), inner_y - rise, -0.6 * front]
+        tip = [side * (a.chest + 1.5), inner_y - rise, -back]
         points = [[side * 1.7, inner_y, front], [side * 6.5, inner_y + 0.6, front + 1.5]]
         points += [[side * (a.chest - 4), inner_y - 1.1 * rise, -0.3 * front], tip]
         paths.append(smooth_path(points, 30))
     paths = np.array(paths)
-    radii = np.full(paths.shape[:2], rng.uniform(0.55, 0.7))
-    radii[:, :3] *= 1.25
+    # Thick where they meet the breastbone, flat and broad at the shoulder.
+    along = np.linspace(0, 1, 30)
+    thick = (1 + 0.3 * (2 * along - 1) ** 2) * np.clip(0.5 + 8 * (1 - along), 0, 1)
+    radii = rng.uniform(0.55, 0.7) * np.tile(thick, (2, 1))
     weights = np.ones((2, 29))
     for bone, side, at, step, callus in a.breaks:
         if bone == "clavicle":

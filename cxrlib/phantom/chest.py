@@ -26,8 +26,9 @@ from cxrlib.phantom.rays import (
     tubes,
 )
 
-LUNG = 0.29
-"""Density of inflated lung, in g/cm³: the rest of it is air."""
+LUNG = {"PA": 0.16, "AP": 0.21}
+"""Density of the lung, in g/cm³: the rest of it is air, more of it standing than lying. In CT at
+full inspiration the lungs lie at −820 to −870 HU, with the vessels, which are drawn apart here."""
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Chest:
 
     def rows(self):
         """The part of the picture in which a lung can lie: from the apex to below the sulci."""
-        ends = self.a.apex - 1.5, max(self.a.domes) + 2.2 * self.a.flat
+        ends = self.a.apex - 1.5, max(self.a.domes) + 1.3 * self.a.flat
         return slice(*np.searchsorted(self.y[:, 0], ends))
 
     @property
@@ -110,7 +111,8 @@ class Chest:
         """All tissue along each ray, in cm of water."""
         air = self.air[0] * self.clear[0] + self.air[1] * self.clear[1]
         seen = np.minimum(air / 9, 1)  # few of the vessels lie before or behind the heart
-        total = self.body + self.vessels * seen - (1 - LUNG) * air + self.bone + self.added
+        gas = (1 - LUNG[self.study.projection]) * air
+        total = self.body + self.vessels * seen - gas + self.bone + self.added
         return np.maximum(total, 0).astype(np.float32)
 
 
@@ -159,7 +161,7 @@ def _body(c):
     for centre, radii in lay.breasts(a, p):
         begin, end = interval(c.beam, ellipsoid(centre, radii))
         outside = (end - begin) - np.clip(np.minimum(end, far) - np.maximum(begin, near), 0, None)
-        body = body + 0.95 * outside
+        body = body + 0.95 * outside**2 / (outside + 1.5)  # fat runs out softly, without an edge
     return body
 
 
@@ -171,7 +173,7 @@ def _smooth_max(one, two, softness=2.5):
 
 def _lungs(c):
     a, beam = c.a, c.beam
-    between = (lay.spine(a), lay.aorta(a), lay.mediastinum(a), lay.heart(a))
+    between = (lay.spine(a), lay.aorta(a), lay.mediastinum(a), lay.heart(a), lay.pads(a))
     domes = tuple(lay.dome(a, side) for side in SIDES)
     c.obstacles = [interval(beam, solid) for solid in between + domes]
     c.air = [c.room(lay.lung(a, side), side) for side in SIDES]
@@ -179,8 +181,9 @@ def _lungs(c):
     # Gas in the windpipe and the two main bronchi.
     m, z = 0.6 * a.shift, -1.2 - 0.1 * a.depth
     airway = [[[m * 0.6, -24, z + 1.5], [m, -3.6, z]]]
-    airway += [[[m, -3.8, z], [m - 2.7, -1.2, z]], [[m, -3.8, z], [m + 3.4, -1.5, z]]]
-    c.add(-0.95 * tubes(beam, airway, [[0.9, 0.9], [0.62, 0.3], [0.55, 0.25]]))
+    airway += [[[m, -3.8, z], [m - 1.25, -1.4, z]], [[m, -3.8, z], [m + 2.9, 0.2, z]]]
+    wide = (0.9 if c.study.patient.sex == "Male" else 0.76) * c.study.patient.rib_size / 0.57
+    c.add(-0.95 * tubes(beam, airway, [[wide, wide], [0.68, 0.6], [0.6, 0.5]]))
 
 
 def _vessels(c):
@@ -201,14 +204,14 @@ def _vessels(c):
     # Branches too fine to follow make the lungs uneven.
     grains = rng.integers(2**62, size=2)
     fine = 0.26 * texture(c.beam, grains[0], 0.5) + 0.30 * texture(c.beam, grains[1], 1.3)
-    return c.study.patient.markings * ((1.35 + 0.3 * lying) * total + fine)
+    return c.study.patient.markings * ((1.1 + 0.3 * lying) * total + fine)
 
 
 def _ribs(c):
     paths, radii, weights = lay.ribs(c.a, c.study.patient)
-    # With a dense rind, which is brightest along its edges.
+    # With a dense rind, which is brightest along its edges; half as thick as they are high.
     bone = tubes(c.beam, paths, radii, bore=0.8, marrow=0.25, weight=weights)
-    return 1.9 * c.study.patient.bones * bone
+    return 1.15 * c.study.patient.bones * bone
 
 
 def _spine(c):
@@ -219,7 +222,7 @@ def _spine(c):
     half = 0.5 * thickness(beam, solid)
     _, y = beam.axes(float(solid.z.mean()))
     disc = np.cos(np.pi * (y - phase) / lay.VERTEBRA) ** 8
-    bone = 2 * half * (0.24 - 0.13 * disc[:, None]).astype(np.float32)
+    bone = 2 * half * (0.28 - 0.15 * disc[:, None]).astype(np.float32)
     # Pedicles and spinous processes; from the side, these and the facets fade into each other.
     at = np.arange(a.apex - 5, 20, lay.VERTEBRA) + phase % lay.VERTEBRA - 0.9
     deep, z = lay.depth_at(a, at)
@@ -244,8 +247,8 @@ def _sternum(c):
 def _girdle(c):
     """Collarbones, shoulder blades and upper arms."""
     a, beam, rng = c.a, c.beam, rng_of(c.study.patient.seed, "shoulder blades")
-    paths, radii, weights = lay.clavicles(a, c.study)
-    bones = 2.3 * tubes(beam, paths, radii, bore=0.7, weight=weights)
+    paths, radii, weights = lay.clavicles(a, c.study, c.lateral)
+    bones = 1.9 * tubes(beam, paths, radii, bore=0.7, marrow=0.4, weight=weights)
     lying = c.study.projection == "AP"
     edges, shafts, blades = [], [], []
     for side in SIDES:
@@ -263,12 +266,12 @@ def _girdle(c):
         ]
         blades.append((tip, corner, socket))
         head = socket + np.array([side * 1.6, 0.0, 0.8])
-        bones = bones + 0.5 * thickness(beam, ellipsoid(head, (2.3, 2.4, 2.2), 17))
+        bones = bones + 0.6 * thickness(beam, ellipsoid(head, (2.3, 2.4, 2.2), 17))
         arm = lay.arm(a, side, c.lateral)
         shafts.append(np.stack([arm.x, arm.y, arm.z], 1)[1:-1])
-    radii = np.tile([0.4, 0.5, 0.55], 2)[:, None]
+    radii = np.tile([0.3, 0.45, 0.5], 2)[:, None]
     bones = bones + _blades(beam, *np.moveaxis(np.array(blades), 1, 0))
-    return bones + 0.65 * tubes(beam, edges, radii) + 1.1 * tubes(beam, shafts, 1.15, bore=0.55)
+    return bones + 0.55 * tubes(beam, edges, radii) + 1.1 * tubes(beam, shafts, 1.15, bore=0.55)
 
 
 def _blades(beam, tip, corner, socket):

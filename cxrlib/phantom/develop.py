@@ -6,6 +6,7 @@ the signal into a picture: window, tone curve, collimation, markers.
 
 import copy
 import functools
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -56,7 +57,8 @@ def _blur(image, width):
 def _kernel(size, width):
     at = np.arange(size)
     weights = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    return np.where(weights < 1e-9, 0, weights).astype(np.float32)  # denormal numbers are slow
 
 
 def scattered(study, healthy):
@@ -86,20 +88,21 @@ def develop(study, water, healthy, view="frontal", noise=True):
     arriving = _blur(arriving, 0.05 * cm + 0.3)
     if noise:  # the detector blurs by half a millimetre, less than a pixel: it is white
         grain = rng_of(study.seed, f"noise {view}").standard_normal(water.shape, dtype=np.float32)
-        photons = study.photons / cm**2 / np.exp(-MU * 12)  # on a pixel, without a patient
+        photons = study.photons / cm**2 / math.exp(-MU * 12)  # on a pixel, without a patient
         arriving = arriving + grain * np.sqrt(arriving / photons)
-    signal, usual = -np.log(np.maximum(arriving, 1e-5)), -np.log(healthy)
+    signal, usual = -np.log(np.maximum(arriving, 1e-6)), -np.log(healthy)
     sample = usual[::2, ::2]  # a quarter of the pixels settles the window as well
-    low, high = np.percentile(sample[sample > 0.4], [4, 99.5])
+    low, high = np.percentile(sample[sample > 0.4], [4, 99.5]).tolist()
     low, high = study.window[0] * low, high + study.window[1] * (high - low)
     slow = _blur(usual, 3.0 * cm)
     signal = signal + study.sharpening * (signal - _blur(signal, 0.4 * cm))
     value = (signal - low - 0.5 * study.enhancement * (slow - slow.mean())) / (high - low)
-    # The tone curve of film: a long shoulder, where soft tissue and bone come close to white.
-    steps = np.linspace(0, 1, 4096, dtype=np.float32)
-    tone = 0.96 * (1 - (1 - steps) ** 1.7) ** study.gamma
+    tone = 0.96 * SHOULDER**study.gamma
     return _frame(study, 255 * tone[(4095 * np.clip(value, 0, 1)).astype(np.int32)], view)
 
+
+SHOULDER = 1 - (1 - np.linspace(0, 1, 4096, dtype=np.float32)) ** 1.7
+"""The tone curve of film: a long shoulder, where soft tissue and bone come close to white."""
 
 LETTERS = {
     "L": ([[0, 0], [0, 2], [1, 2]],),
@@ -117,7 +120,7 @@ LETTERS = {
 def _frame(study, image, view):
     """Turn and collimate ``image`` and burn in the markers, as the console does at the end."""
     size, rng = image.shape[0], rng_of(study.seed, "frame")
-    image = _tilted(study, image)
+    image = _on_cassette(study, image, view)
     ink = np.zeros_like(image)
     left, top, right, _ = (max(b, 0) for b in study.border)
     x, y = left + rng.uniform(0.05, 0.14), top + rng.uniform(0.05, 0.16)
@@ -129,7 +132,7 @@ def _frame(study, image, view):
             study.marker[1:],
             left + rng.uniform(0.05, 0.5),
             top + rng.uniform(0.02, 0.08),
-            0.013,
+            0.009,
         )
     image = image + (245 - image) * np.clip(ink, 0, 1)
     if max(study.border) > 0:
@@ -141,11 +144,16 @@ def _frame(study, image, view):
     return image
 
 
-def _tilted(study, image):
+def _on_cassette(study, image, view):
+    """What lies on the cassette, turned, and squeezed into a square as collections and models do."""
     tilt, middle = np.radians(study.tilt), (len(image) - 1) / 2
-    turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])
+    across, down = study.cassette if view == "frontal" else LATERAL_CASSETTE
+    turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]) * [down, across]
     offset = middle - turn @ [middle, middle]
     return ndimage.affine_transform(image, turn, offset, order=1, mode="nearest")
+
+
+LATERAL_CASSETTE = (0.82, 1.0)  # it stands on end
 
 
 def _collimate(study, image):
@@ -229,7 +237,7 @@ def lesions(study, size=128, view="frontal"):
     maps = expose(study, size, view).lesions
     found = {name: np.zeros((size, size), bool) for name in study.severity}
     for name, cm in maps.items():
-        found[name] = _tilted(study, cm.astype(np.float32)) > LEAST
+        found[name] = _on_cassette(study, cm.astype(np.float32), view) > LEAST
     return _with_implied(found)
 
 

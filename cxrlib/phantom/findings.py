@@ -22,7 +22,8 @@ def _enlarge_heart(a, severity, lesion):
 
 
 def _whole_heart(c, severity, lesion):
-    return thickness(c.beam, lay.heart(c.a))
+    above = c.y < max(c.a.domes) + 1.5  # below, it is one with what lies under it
+    return thickness(c.beam, lay.heart(c.a)) * above
 
 
 def _draw_width(rng):

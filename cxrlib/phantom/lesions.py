@@ -14,7 +14,7 @@ import numpy as np
 
 from cxrlib.phantom import anatomy as lay
 from cxrlib.phantom.anatomy import SIDES
-from cxrlib.phantom.rays import spread, stack
+from cxrlib.phantom.rays import relief, stack
 
 
 class Lesion(SimpleNamespace):
@@ -79,11 +79,10 @@ def cloud(c, grain, centre, radii, rough=0.3, soft=0.5):
 def bumps(c, grain, centre, radius, scale=0.45):
     """A smooth random field [H, W] that grows with its lesion, with bumps of ``scale`` radii."""
     rng = np.random.Generator(np.random.Philox(key=int(grain)))
-    knots = scale * np.arange(-8, 9)
     heights = rng.standard_normal((17, 17), dtype=np.float32)
     s0, _ = c.beam.turned(centre[0], centre[2])
     across, down = (c.s[0] - s0) / radius, (c.y[:, 0] - centre[1]) / radius
-    return spread(down, knots, scale) @ heights @ spread(across, knots, scale).T
+    return relief(down, across, heights, -8 * scale, scale)
 
 
 def radial(c, centre, radii):
@@ -92,9 +91,10 @@ def radial(c, centre, radii):
     m = c.beam.magnify(w0) / c.beam.magnify(0.0)
     across = np.hypot(radii[0] * np.cos(c.beam.turn), radii[2] * np.sin(c.beam.turn))
     # Coordinates at the patient's middle, moved to the depth of the ellipsoid.
-    s = (c.s + c.beam.shift[0]) / m - c.beam.shift[0]
-    y = (c.y + c.beam.shift[1]) / m - c.beam.shift[1]
-    return np.hypot((s - s0) / across, (y - centre[1]) / radii[1])
+    s = (c.s[:1] + c.beam.shift[0]) / m - c.beam.shift[0]
+    y = (c.y[:, :1] + c.beam.shift[1]) / m - c.beam.shift[1]
+    s, y = (s - s0) / float(across), (y - centre[1]) / radii[1]
+    return np.sqrt(s * s + y * y)
 
 
 def shrunk(lung, y, side, film, share):
@@ -102,10 +102,12 @@ def shrunk(lung, y, side, film, share):
 
     ``share`` says how much of the film lies to the middle, to the side and to front and back.
     """
-    x, z, a, b = (np.interp(y, lung.y, v) for v in (lung.x, lung.z, lung.a, lung.b))
+    knots = np.union1d(lung.y, y)  # both, so that it stays as it is where there is no film
+    film = np.interp(knots, y, film, left=0, right=0)
+    x, z, a, b = (np.interp(knots, lung.y, v) for v in (lung.x, lung.z, lung.a, lung.b))
     middle, out, deep = share
     a, b = np.maximum(a - out * film, 0), np.maximum(b - deep * film, 0)
-    return stack(y, x - middle * side * film, z, a, b, boxy=True)
+    return stack(knots, x - middle * side * film, z, a, b, boxy=True)
 
 
 def push_out(c, side, left, density):

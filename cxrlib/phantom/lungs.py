@@ -46,7 +46,7 @@ def _draw_nodules(rng):
         count=int(rng.choice([1, 2, 3, 6], p=[0.40, 0.2, 0.2, 0.2])),
         hollow=rng.random() < 0.12,
         sides=rng.choice(SIDES, 6),
-        size=np.append(1.0, rng.uniform(0.5, 0.9, 5)),
+        size=np.append(1.0, rng.uniform(0.4, 0.8, 5)),
         flat=rng.uniform(0.85, 1.2, 6),
         at=spots(rng, 6),
         grain=grains(rng, 6),
@@ -58,15 +58,16 @@ def _nodules(c, severity, lesion):
     lies = np.zeros_like(c.s)
     for n in range(lesion.count):
         side, flat = lesion.sides[n], lesion.flat[n]
-        r = (1.05 + 2.1 * severity) * lesion.size[n]
+        r = (0.85 + 1.9 * severity) * lesion.size[n]
         place = site(c, side, lesion.at[n], 0.15, 0.92, core=0.2)
-        uneven = 0.09 * bumps(c, lesion.grain[n], place, r, 0.6)
+        uneven = 0.06 * bumps(c, lesion.grain[n], place, r, 0.9)
+        uneven = uneven + 0.05 * bumps(c, lesion.grain[n], place, r, 0.3)
         q = radial(c, place, (r * flat, r / flat, r)) + uneven
         ball = 2 * r * np.sqrt(np.clip(1 - q * q, 0, 1))
         if lesion.hollow and r > 1.3:
             ball = ball - 1.3 * r * np.sqrt(np.clip(1 - (q / 0.6) ** 2, 0, 1))
         ball = ball * np.minimum(c.air[int(side > 0)] / 3, 1)
-        c.add((0.95 + 0.5 * severity) * ball)
+        c.add((0.75 + 0.4 * severity) * ball)
         lies += ball
     return lies
 
@@ -249,10 +250,10 @@ def _draw_atelectasis(rng):
         plates=rng.random() < 0.6,
         x=rng.uniform(5.0, 8.5, 3),
         up=rng.uniform(0.6, 1.8, 3) + 1.6 * np.arange(3),
-        half=rng.uniform(1.8, 3.4, 3),
+        half=rng.uniform(2.2, 4.4, 3),
         slope=rng.normal(0, 0.3, 3),
         z=rng.uniform(-4, 1, 3),
-        bow=rng.normal(0, 0.3, 3),
+        bow=rng.normal(0, 0.8, 3),
         grain=int(grains(rng)),
     )
 
@@ -269,10 +270,10 @@ def _atelectasis(c, severity, lesion):
     base = c.a.domes[int(side > 0)]
     if not lesion.plates:
         return c.fill_thickness(side, _folded_lobe(c, severity, side, base), 0.45 + 0.5 * severity)
-    taper = np.sin(np.linspace(0.35, np.pi - 0.35, 8))
+    taper = np.sin(np.linspace(0.35, np.pi - 0.35, 8)) ** 0.4
     paths = _plates(lesion, base, 1 + round(2.2 * severity))
-    sheet = np.minimum(tubes(c.beam, paths, (0.20 + 0.16 * severity) * taper), 2.4) * c.aerated()
-    c.add((1.4 + 1.4 * severity) * sheet)
+    sheet = np.minimum(tubes(c.beam, paths, (0.11 + 0.12 * severity) * taper), 1.6) * c.aerated()
+    c.add((1.1 + 0.9 * severity) * sheet)
     radii = (3.0 + severity, 1.6 + 1.6 * severity, 3.0)
     place = np.array([side * 5.0, base - 0.3, -3.0])
     cm = cloud(c, lesion.grain, place, radii, rough=0.2, soft=0.7)
@@ -284,8 +285,9 @@ def _plates(lesion, base, count):
     for k in range(count):
         x, y, half = lesion.side * lesion.x[k], base - lesion.up[k], lesion.half[k]
         fall = lesion.slope[k] * half
-        for z in lesion.z[k] + np.linspace(-1.6, 1.6, 6):
-            ends = [[x - half, y - fall, z], [x, y + lesion.bow[k], z], [x + half, y + fall, z]]
+        for n, z in enumerate(np.linspace(-1.6, 1.6, 6)):  # not quite edge-on
+            up, z = y + 0.12 * n, z + lesion.z[k]
+            ends = [[x - half, up - fall, z], [x, up + lesion.bow[k], z], [x + half, up + fall, z]]
             paths.append(smooth_path(ends, 8))
     return paths
 

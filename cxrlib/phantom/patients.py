@@ -68,25 +68,32 @@ CAUSES = {
         {"Pleural Other": 0.66, "Lung Opacity": 0.30, "Lung Lesion": 0.15, "Pneumothorax": 0.14}
         | {"Support Devices": 0.15, "Fracture": 0.10, "Pneumonia": 0.15},
     ),
+    # Nobody, unless a cohort for transfer asks for it: every finding by itself, most of them subtle.
+    "survey": (0.0, dict.fromkeys(FINDINGS, 0.08)),
 }
 
 FITTED = {
-    "field": 36.5,  # cm across the detector, for the thinnest; its spread
-    "field spread": 3.0,
-    "up standing": 0.66,  # cm by which the patient is off centre; spread up or down, and sideways
-    "up lying": -2.21,
-    "up spread": 2.2,
-    "side spread": 1.62,
-    "heart": 0.38,  # half its width over half the chest's; its spread
-    "heart spread": 0.0459,
-    "mediastinum": 0.8,  # its width
-    "chest": 0.959,  # width of the chest
-    "lungs": 1.04,  # height of the lungs
-    "lungs spread": 2.3,
-    "arms": -0.9,  # middle of the range from −1, hanging, to 1, lifted; half that range
-    "arms spread": 0.215,
-    "shoulders": 10.0,  # cm that they fall from the neck
-    "soft": 5.25,  # cm of soft tissue that the heaviest have
+    "up standing": 0.156,  # cm by which the patient is off centre; spread up or down, and sideways
+    "up lying": -4.16,
+    "up spread": 1.58,
+    "side spread": 1.86,
+    "heart": 0.45,  # half its width over half the chest's; its spread
+    "heart spread": 0.0524,
+    "mediastinum": 0.719,  # its width
+    "chest": 0.999,  # width of the chest
+    "lungs": 1,  # height of the lungs
+    "lungs spread": 2.4,
+    "breath": -0.0477,  # cm by which the diaphragm lies lower standing, and lying
+    "breath lying": -0.704,
+    "taper": 0.8,  # by how much the chest narrows upwards
+    "arms": -0.537,  # middle of the range from −1, hanging, to 1, lifted; half that range
+    "arms spread": 0.2,
+    "shoulders": 12.5,  # cm that they fall from the neck
+    "breasts": 1.1,  # their size
+    "soft": 7,  # cm of soft tissue that the heaviest have
+    "muscle": 2.5,  # cm of muscle in the armpit; its lack at the waist
+    "waist": 2.47,
+    "white": 0.235,  # where the tone curve ends, above the whitest tissue, as a share of the range
     "sharpening": 0.5,  # the most by which edges are enhanced
 }
 """Sizes and habits, fitted to mean and spread of real radiographs, never to a label, within what
@@ -94,6 +101,14 @@ FITTED = {
 
 P_OTHER = 0.21  # of the studies without any of the 13, those that show something else instead
 P_STUDIES = (0.50, 0.25, 0.15, 0.10)  # of patients with 1, 2, 3 and 4 studies
+CASSETTES = ((1.0, 0.82), (0.82, 1.0), (1.0, 1.0))
+"""Films and plates of 35 × 43 cm lie across or stand on end, digital detectors are square; shares."""
+P_CASSETTES = ((0.34, 0.33, 0.33), (0.95, 0.05, 0.0))
+"""How often each is used, standing and lying: counted in the sizes that NIH's table gives."""
+PHOTONS = (6e5, 6e6)
+"""Counted per cm²: 30,174 fall on a mm² at 1 µGy (beam RQA5, IEC 62220-1), some 2.5 µGy make a
+picture, and a detector counts from a quarter to two thirds of them."""
+
 P_LYING = 0.75  # of the studies; whatever the illness, so that technique tells nothing about it
 WOMEN = 0.41  # share of the patients, as in CheXpert
 
@@ -132,7 +147,7 @@ class Study:
     rotation: float  # −1 … 1, the patient turned to the right … left
     tilt: float  # degrees in the image plane
     shift: tuple[float, float]  # cm by which the patient is off centre
-    field: float  # cm across the detector
+    field: float  # cm along the longer side of the detector
     arms: float  # −1 hanging at the sides … 1 lifted out of the picture
     scatter: float  # scattered over direct photons behind 10 cm of tissue on all sides
     photons: float  # mean count per cm² behind the lungs: fewer, noisier
@@ -143,6 +158,7 @@ class Study:
     border: tuple[float, float, float, float]  # collimated share: left, top, right, bottom
     marker: str  # burnt in: the letter of a side or a space, then a text or nothing
     frame: tuple[float, float]  # grey level outside the collimation, and its tilt in degrees
+    cassette: tuple[float, float] = (1.0, 1.0)  # sides across and down, as shares of `field`
     stamp: bool = False  # a square burnt into the lower right: the shortcut of some lessons
     drawn: Mapping[str, float] = field(default_factory=dict, hash=False)  # finding → severity
     other: str = ""  # one of OTHERS, or empty
@@ -175,9 +191,13 @@ class Study:
         return {"No Finding": int(normal)} | {name: int(name in present) for name in FINDINGS}
 
 
-def draw_patient(rng, women=WOMEN):
-    """Draw a patient with ``rng`` (a ``numpy.random.Generator``); ``women`` is their share."""
-    cause = str(rng.choice(list(CAUSES), p=[share for share, _ in CAUSES.values()]))
+def draw_patient(rng, women=WOMEN, cause=None):
+    """Draw a patient with ``rng`` (a ``numpy.random.Generator``).
+
+    ``women`` is their share; ``cause`` one of ``CAUSES``, drawn by their shares if not given.
+    """
+    drawn = str(rng.choice(list(CAUSES), p=[share for share, _ in CAUSES.values()]))
+    cause = cause or drawn
     sex = "Female" if rng.random() < women else "Male"
     age = int(np.clip(rng.normal(42 if cause == "trauma" else 62, 17), 18, 95))
     habitus = float(np.clip(rng.beta(2, 2.6) + (0.08 if cause == "heart failure" else 0), 0, 1))
@@ -189,7 +209,7 @@ def draw_patient(rng, women=WOMEN):
         cause=cause,
         habitus=habitus,
         chest=FITTED["chest"] * float(rng.normal(14.1 if male else 12.7, 0.75)),
-        lungs=FITTED["lungs"] * float(rng.normal(23.6 if male else 21.2, FITTED["lungs spread"])),
+        lungs=FITTED["lungs"] * float(rng.normal(22.6 if male else 21.2, FITTED["lungs spread"])),
         heart=float(rng.normal(FITTED["heart"] + 0.02 * habitus, FITTED["heart spread"])),
         aorta=float(np.clip(rng.normal((age - 30) / 70, 0.22), 0, 1)),
         depth=float(rng.normal(0.64 + 0.06 * (cause == "chronic lung disease"), 0.04)),
@@ -242,15 +262,14 @@ def _detector(rng, patient, lying, hospital, dose):
     white = rng.random() < (0.5 if second else 0.06)
     border = rng.uniform(-0.25, 0.04, 4) + (rng.random() < 0.12) * rng.uniform(0, 0.10, 4)
     return {
-        "field": float(
-            np.clip(rng.normal(f["field"] + 3 * patient.habitus, f["field spread"]), 32, 55)
-        ),
+        "field": float(np.clip(rng.normal(42.2, 0.5), 40, 43.2)),
+        "cassette": CASSETTES[rng.choice(3, p=P_CASSETTES[lying])],
         "shift": (float(rng.normal(0, f["side spread"])), float(rng.normal(up, f["up spread"]))),
-        "photons": dose * float(np.exp(rng.uniform(np.log(6e4), np.log(1.2e6)))),
+        "photons": dose * float(np.exp(rng.uniform(*np.log(PHOTONS)))),
         "enhancement": float(rng.uniform(0.6, 1.0) if second else rng.uniform(0, 0.7)),
         "sharpening": f["sharpening"] * float(rng.uniform(1, 1.4) if second else rng.uniform(0, 1)),
-        "window": (float(rng.uniform(0.1, 0.95)), float(rng.uniform(-0.08, 0.45))),
-        "gamma": float(np.exp(rng.normal(0.6 if second else 0.24, 0.2 if second else 0.38))),
+        "window": (float(rng.uniform(0.5, 1.05)), float(max(rng.normal(f["white"], 0.12), 0.02))),
+        "gamma": float(np.exp(rng.normal(0.55 if second else 0.22, 0.2 if second else 0.24))),
         "border": tuple(float(b) for b in border),
         "frame": (250.0 if white else 4.0, float(rng.normal(0, 0.8))),
         "marker": marker,
@@ -263,28 +282,29 @@ def _arms(rng, lying):
     return rng.uniform(middle - half, middle + half)
 
 
-def draw_studies(rng, women=WOMEN, hospital=1, dose=1.0):
+def draw_studies(rng, women=WOMEN, hospital=1, dose=1.0, cause=None):
     """Draw a patient and all their studies: a list of 1 to 4 studies."""
-    patient = draw_patient(rng, women)
+    patient = draw_patient(rng, women, cause)
     studies = [draw_study(rng, patient, 1, None, hospital, dose)]
     for number in range(2, 2 + int(rng.choice(len(P_STUDIES), p=P_STUDIES))):
         studies.append(draw_study(rng, patient, number, studies[-1], hospital, dose))
     return studies
 
 
-def _draw_severity(rng):
+def _draw_severity(rng, cause):
     # One distribution for every finding, and so the knob of the course's difficulty.
-    return float(0.15 + 0.85 * rng.beta(*SEVERITY))
+    return float(0.15 + 0.85 * rng.beta(*(SUBTLE if cause == "survey" else SEVERITY)))
 
 
 SEVERITY = (2.6, 1.2)  # of a beta distribution
+SUBTLE = (1.2, 2.4)  # in a survey
 MEAN_SEVERITY = 0.15 + 0.85 * SEVERITY[0] / sum(SEVERITY)
 
 
 def _draw_findings(rng, patient):
     _, probabilities = CAUSES[patient.cause]
     present = [name for name, p in probabilities.items() if rng.random() < p]
-    return {name: _draw_severity(rng) for name in FINDINGS if name in present}
+    return {name: _draw_severity(rng, patient.cause) for name in FINDINGS if name in present}
 
 
 def _progress(rng, previous):

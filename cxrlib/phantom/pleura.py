@@ -60,8 +60,8 @@ def _drawn_back(c, severity, side, taper):
     """What is left of a lung, as a solid."""
     a, whole = c.a, lay.lung(c.a, side)
     t = np.clip((whole.y - a.apex) / (a.domes[int(side > 0)] - a.apex), 0, 1)
-    gap = (0.3 + 3.0 * severity) * (1 - taper * t)
-    below = np.interp(whole.y - (0.3 + 2.0 * severity) * (1 - t), whole.y, whole.a, left=0)
+    gap = (0.15 + 2.6 * severity**1.4) * (1 - taper * t)
+    below = np.interp(whole.y - (0.2 + 1.8 * severity) * (1 - t), whole.y, whole.a, left=0)
     wide = np.maximum(np.minimum(whole.a, below) - gap, 0)
     deep = np.maximum(whole.b - 0.5 * gap, 0)
     return stack(whole.y, whole.x - side * 0.15 * gap, whole.z, wide, deep, boxy=True)
@@ -114,7 +114,7 @@ def _scars(c, severity, lesion):
         y = np.arange(a.apex - 1, 22, 0.4)
         lens = wide * np.sqrt(np.clip(1 - ((y - middle) / long) ** 2, 0, 1))
         rough = np.convolve(lesion.uneven[n, : len(y)], np.ones(5) / 5, "same")
-        left = shrunk(lay.lung(a, side), y, side, lens * (1 + 0.25 * rough), (0.5, 0.5, 0.12))
+        left = shrunk(lay.lung(a, side), y, side, lens * (1 + 0.25 * rough), (0.5, 0.5, 0.04))
         gone = push_out(c, side, left, 0.9)
         c.add((0.2 + 0.5 * severity) * np.minimum(gone, 2.5))  # denser than water: fibre, calcium
         place = site(c, side, lesion.at[n], 0.4, 0.85)
@@ -145,7 +145,7 @@ def _break_bones(a, severity, lesion):
     breaks = []
     for n, side in enumerate(lesion.sides):
         for k in range(3 + round((RIBS - 3) * severity)):
-            step = lesion.step[n, k] * (0.7 + 1.1 * severity)
+            step = lesion.step[n, k] * (0.9 + 1.3 * severity)
             rib = int(lesion.first[n]) + k
             breaks.append((rib, side, lesion.at[n, k], step, 1.2 + 2.2 * severity))
         if lesion.clavicle[n]:
@@ -159,9 +159,9 @@ def _haematoma(c, severity, lesion):
     for n, side in enumerate(lesion.sides):
         y = np.arange(a.apex, 22, 0.4)
         middle = a.apex + 4.0 + 2.2 * lesion.first[n] + lesion.bleeds[n]
-        long, wide = 2.5 + 2.5 * severity, 0.4 + 1.3 * severity
+        long, wide = 2.8 + 2.6 * severity, 0.5 + 1.5 * severity
         lens = wide * np.sqrt(np.clip(1 - ((y - middle) / long) ** 2, 0, 1))
-        left = shrunk(lay.lung(a, side), y, side, lens, (0.5, 0.5, 0.15))
+        left = shrunk(lay.lung(a, side), y, side, lens, (0.5, 0.5, 0.0))
         lies += push_out(c, side, left, 0.9)
     return lies
 

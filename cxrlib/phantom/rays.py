@@ -13,6 +13,9 @@ Three kinds of things are cast:
     texture  a smooth random field, for what is too fine to be drawn.
 
 One simplification: a solid is magnified as its middle is.
+
+Loops over pixels and points are written out and compiled (numba), in one fixed order on one thread:
+the same numbers come out on any number of cores.
 """
 
 import functools
@@ -20,6 +23,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
+
+
+def compiled(loop):
+    """A function of loops, compiled when it is first called and kept in a cache on disk."""
+    try:
+        return njit(cache=True)(loop)
+    except RuntimeError:  # no folder for a cache may be written: compiled in every process
+        return njit(loop)
 
 
 @dataclass(frozen=True)
@@ -50,8 +62,13 @@ class Beam:
 
     def axes(self, w=0.0):
         """Coordinates s [W] and y [H] in cm, at depth ``w``, of the pixels' centres."""
-        at = ((np.arange(self.size) + 0.5) / self.size - 0.5) * self.field / self.magnify(w)
+        at = self.centres / self.magnify(w)
         return at - self.shift[0], at - self.shift[1]
+
+    @functools.cached_property
+    def centres(self):
+        """Coordinates [size] in cm of the pixels' centres, on the detector."""
+        return ((np.arange(self.size) + 0.5) / self.size - 0.5) * self.field
 
     def project(self, points):
         """Rows and columns (fractional) and the magnification of ``points`` [..., 3] in cm."""
@@ -80,13 +97,13 @@ class Solid:
     def middle(self):
         """x and z of its middle."""
         total = self.a.sum() + 1e-6
-        return float((self.x * self.a).sum() / total), float((self.z * self.a).sum() / total)
+        return float(self.x @ self.a / total), float(self.z @ self.a / total)
 
 
 def stack(y, x, z, a, b, boxy=False):
     """A ``Solid`` from knots and from numbers or arrays [K] that go with them."""
     y = np.asarray(y, float)
-    if (np.diff(y) <= 0).any():
+    if not (y[1:] > y[:-1]).all():
         raise ValueError(f"knots at heights {y.round(2).tolist()}: expected each below the last.")
     flat = np.zeros(len(y))
     return Solid(y, flat + x, flat + z, flat + a, flat + b, boxy)
@@ -105,28 +122,37 @@ def shape(beam, solid, columns=slice(None), depths=True):
     Returns
     -------
     half : [H, W], half the length of the ray inside the solid, in cm; 0 where it misses
-    middle : [H, W], depth w of that part's middle; None unless ``depths``
+    middle : [H, W], depth w of that part's middle, 0 where it misses; None unless ``depths``
     """
     _, depth = beam.turned(*solid.middle)
     s, y = beam.axes(depth)
-    rows = slice(*np.searchsorted(y, solid.y[[0, -1]]))
-    x, z, a, b = (
-        np.interp(y[rows], solid.y, v).astype(np.float32)[:, None]
-        for v in (solid.x, solid.z, solid.a, solid.b)
-    )
-    c, t = np.float32(math.cos(beam.turn)), np.float32(math.sin(beam.turn))
-    seen = np.sqrt((a * c) ** 2 + (b * t) ** 2) + np.float32(1e-3)  # half-width as the beam sees it
-    across, depth = beam.turned(x, z)
-    off = s.astype(np.float32)[None, columns] - across
-    q = np.square(off / seen)
-    inside = np.maximum(1 - (np.square(q) if solid.boxy else q), 0)
-    half = np.zeros((beam.size, off.shape[1]), np.float32)
-    half[rows] = (a * b / seen) * np.sqrt(inside)
-    if not depths:
-        return half, None
-    middle = np.zeros_like(half)
-    middle[rows] = depth + off * ((b * b - a * a) * (c * t) / (seen * seen))
-    return half, middle
+    s, turn = s[columns], (math.cos(beam.turn), math.sin(beam.turn))
+    half = np.zeros((len(y), len(s)), np.float32)
+    middle = np.zeros_like(half if depths else half[:0])
+    _meet(half, middle, s, y, turn, solid.y, solid.x, solid.z, solid.a, solid.b, solid.boxy)
+    return half, middle if depths else None
+
+
+@compiled
+def _meet(half, middle, s, y, turn, knots, x, z, a, b, boxy):
+    # Row by row the ellipse between two knots, and only the columns that it covers.
+    k, (cos, sin) = 0, turn
+    for row in range(np.searchsorted(y, knots[0]), np.searchsorted(y, knots[-1])):
+        while y[row] >= knots[k + 1]:
+            k += 1
+        f = (y[row] - knots[k]) / (knots[k + 1] - knots[k])
+        wide, deep = a[k] + f * (a[k + 1] - a[k]), b[k] + f * (b[k + 1] - b[k])
+        x0, z0 = x[k] + f * (x[k + 1] - x[k]), z[k] + f * (z[k + 1] - z[k])
+        across, depth = x0 * cos + z0 * sin, z0 * cos - x0 * sin
+        seen = math.sqrt((wide * cos) ** 2 + (deep * sin) ** 2) + 1e-3  # half-width seen
+        longest, lean = wide * deep / seen, (deep**2 - wide**2) * cos * sin / seen**2
+        first, last = np.searchsorted(s, across - seen), np.searchsorted(s, across + seen)
+        for col in range(first, last):
+            q = ((s[col] - across) * (1 / seen)) ** 2
+            half[row, col] = longest * math.sqrt(max(1 - (q * q if boxy else q), 0.0))
+        if len(middle):
+            for col in range(first, last):
+                middle[row, col] = depth + (s[col] - across) * lean
 
 
 def interval(beam, solid, columns=slice(None)):
@@ -143,42 +169,54 @@ def thickness(beam, solid):
 def blocked(near, far, obstacles):
     """How much [H, W] of the interval from ``near`` to ``far`` lies in any of the obstacles.
 
-    Obstacles are (near, far) pairs, swept from the longest to the shortest. What was swept is kept
-    as one stretch: where two overlap they count once, and only what a short one covers of the gap
-    between two long ones is missed.
+    Obstacles are (near, far) pairs; where they overlap they count once.
     """
-    total, low, high = np.zeros_like(near), near, near
-    swept = np.zeros(near.shape, bool)
-    inside = [(np.maximum(begin, near), np.minimum(end, far)) for begin, end in obstacles]
-    for begin, end in sorted(inside, key=lambda pair: -float((pair[1] - pair[0]).max())):
-        met = end > begin
-        if not met.any():
-            continue
-        low, high = np.where(swept, low, begin), np.where(swept, high, begin)
-        after = np.maximum(end - np.maximum(begin, high), 0)
-        before = np.maximum(np.minimum(end, low) - begin, 0)
-        total += met * (after + before)
-        low = np.where(met, np.minimum(low, begin), low)
-        high = np.where(met, np.maximum(high, end), high)
-        swept |= met
+    near, far = (np.ascontiguousarray(edge, np.float32) for edge in (near, far))
+    return _union(near, far, np.array(obstacles, np.float32).reshape(-1, 2, *near.shape))
+
+
+@compiled
+def _union(near, far, obstacles):
+    total = np.zeros_like(near)
+    for row in range(near.shape[0]):
+        for col in range(near.shape[1]):
+            at, end = near[row, col], far[row, col]
+            while at < end:  # go to the end of what lies here, or else to where the next begins
+                reach, onwards = at, end
+                for k in range(len(obstacles)):
+                    if obstacles[k, 0, row, col] <= at:
+                        reach = max(reach, obstacles[k, 1, row, col])
+                    else:
+                        onwards = min(onwards, obstacles[k, 0, row, col])
+                total[row, col] += min(reach, end) - at
+                at = reach if reach > at else onwards
     return total
 
 
 def splat(beam, row, col, weights):
     """Drop ``weights`` (cm³ as they appear on the detector) at pixels, each shared by four."""
-    size = beam.size
-    wide = size + 3  # a margin takes what falls outside the picture
-    row, col = np.clip(row, -1, size) + 1, np.clip(col, -1, size) + 1
-    r0, c0 = row.astype(np.int64), col.astype(np.int64)
-    first, right = r0 * wide + c0, col - c0
-    below = weights * (row - r0)
-    above = weights - below
-    lower_right, upper_right = below * right, above * right
-    total = np.bincount(first, above - upper_right, wide * wide)
-    total[1:] += np.bincount(first, upper_right, wide * wide)[:-1]
-    total[wide:] += np.bincount(first, below - lower_right, wide * wide)[:-wide]
-    total[wide + 1 :] += np.bincount(first, lower_right, wide * wide)[: -wide - 1]
-    return (total / beam.pixel**2).reshape(wide, wide)[1:-2, 1:-2].astype(np.float32)
+    total = np.zeros((beam.size + 2, beam.size + 2))
+    _drop_all(total, row, col, weights / beam.pixel**2)
+    return total[1:-1, 1:-1].astype(np.float32)
+
+
+@compiled
+def _drop_all(total, row, col, weights):
+    for k in range(len(row)):
+        _drop(total, row[k], col[k], weights[k])
+
+
+@compiled
+def _drop(total, row, col, weight):
+    # A margin of one pixel around ``total`` takes what lies half outside the picture.
+    if -1 < row < len(total) - 2 and -1 < col < len(total) - 2:
+        r, c = int(row + 1), int(col + 1)
+        below, right = weight * (row + 1 - r), col + 1 - c
+        above = weight - below
+        total[r, c] += above * (1 - right)
+        total[r, c + 1] += above * right
+        total[r + 1, c] += below * (1 - right)
+        total[r + 1, c + 1] += below * right
 
 
 def tubes(beam, paths, radii, bore=0.0, marrow=0.0, weight=1.0):
@@ -191,34 +229,46 @@ def tubes(beam, paths, radii, bore=0.0, marrow=0.0, weight=1.0):
     bore, marrow : radius of the bore as a share of ``radii``, and the density in it; 0, empty.
     weight : factor broadcast to [N, n - 1], by which parts weigh more or less than the others.
     """
-    paths = np.asarray(paths, float)
-    radii = np.broadcast_to(radii, paths.shape[:2])
+    paths = np.ascontiguousarray(paths, float)
     row, col, enlarged = beam.project(paths)
-    thick = radii * enlarged
-    # Every stretch between two points of a path is cut into steps of about a pixel.
-    drow, dcol = np.diff(row, axis=1).ravel(), np.diff(col, axis=1).ravel()
-    length = np.hypot(drow, dcol)
-    steps = np.ceil(np.maximum(length / 0.9, 1)).astype(int)
-    k = np.repeat(np.arange(len(steps)), steps)
-    f = (np.arange(len(k)) - np.repeat(np.cumsum(steps) - steps, steps) + 0.5) / steps[k]
-    solid_length = np.sqrt((np.diff(paths, axis=1) ** 2).sum(-1)) * weight * enlarged[:, :-1]
-    begin = thick[:, :-1].ravel()
-    radius = begin[k] + f * np.diff(thick, axis=1).ravel()[k]
+    radius = enlarged * radii / beam.pixel  # of the shadow, in pixels
     # As it appears: longer and wider by the magnification, but no thicker along the ray.
-    area = radius**2 / enlarged[:, :-1].ravel()[k]
-    volume = (solid_length.ravel() / steps)[k] * area * (np.pi * (1 - (1 - marrow) * bore**2))
-    row, col = row[:, :-1].ravel()[k] + f * drow[k], col[:, :-1].ravel()[k] + f * dcol[k]
-    across = int(np.clip(np.ceil(radius.max() / beam.pixel * 2.4), 2, 64))
-    offset = (np.arange(across) + 0.5) / across * 2 - 1
-    chord = np.sqrt(1 - offset**2) - (1 - marrow) * np.sqrt(np.maximum(bore**2 - offset**2, 0))
-    away = np.outer(radius / beam.pixel / (length[k] + 1e-9), offset)
-    rows, cols = row[:, None] - dcol[k, None] * away, col[:, None] + drow[k, None] * away
-    return splat(beam, rows.ravel(), cols.ravel(), np.outer(volume, chord / chord.sum()).ravel())
+    length = np.sqrt(np.square(paths[:, 1:] - paths[:, :-1]).sum(-1)) * weight
+    across = min(max(math.ceil(2.4 * radius.max()), 2), 64)
+    total = np.zeros((beam.size + 2, beam.size + 2))
+    _sweep(total, row, col, radius, length, *_chords(across, bore, marrow))
+    return total[1:-1, 1:-1].astype(np.float32)
+
+
+@functools.cache
+def _chords(count, bore, marrow):
+    """Distances (−1 … 1) of a tube's slices from its middle, and their shares of its volume."""
+    away = (np.arange(count) + 0.5) / count * 2 - 1
+    chord = np.sqrt(1 - away**2) - (1 - marrow) * np.sqrt(np.maximum(bore**2 - away**2, 0))
+    return away, chord / chord.sum() * (np.pi * (1 - (1 - marrow) * bore**2))
+
+
+@compiled
+def _sweep(total, row, col, radius, length, away, share):
+    # Every stretch between two points of a path is cut into steps of about a pixel.
+    for n in range(row.shape[0]):
+        for k in range(row.shape[1] - 1):
+            drow, dcol = row[n, k + 1] - row[n, k], col[n, k + 1] - col[n, k]
+            seen = math.sqrt(drow * drow + dcol * dcol)
+            steps = math.ceil(max(seen / 0.9, 1.0))
+            for step in range(steps):
+                f = (step + 0.5) / steps
+                r, c = row[n, k] + f * drow, col[n, k] + f * dcol
+                wide = radius[n, k] + f * (radius[n, k + 1] - radius[n, k])
+                volume, out = length[n, k] / steps * wide * wide, wide / (seen + 1e-9)
+                for i in range(len(away)):
+                    aside = out * away[i]
+                    _drop(total, r - dcol * aside, c + drow * aside, volume * share[i])
 
 
 def smooth_path(points, count=24):
     """A Bézier curve [count, ...] from the first to the last of the control ``points`` [n, ...]."""
-    return np.tensordot(_bernstein(len(points) - 1, count), np.asarray(points, float), axes=(0, 0))
+    return np.einsum("kt,k...->t...", _bernstein(len(points) - 1, count), np.asarray(points, float))
 
 
 @functools.cache
@@ -227,7 +277,8 @@ def _bernstein(n, count):
     return np.array([math.comb(n, k) * t**k * (1 - t) ** (n - k) for k in range(n + 1)])
 
 
-REACH = 27.0  # cm on each side of the middle where textures are defined
+REACH = 24.0  # cm on each side of the middle where textures are defined
+BUMP = 1.6  # distances between knots that a bump reaches
 
 
 def texture(beam, key, scale):
@@ -239,14 +290,33 @@ def texture(beam, key, scale):
     knots = np.arange(-REACH, REACH + scale, scale)
     heights = rng.standard_normal((len(knots), len(knots)), dtype=np.float32)
     s, y = beam.axes()
-    return spread(y, knots, scale) @ heights @ spread(s, knots, scale).T
+    return relief(y, s, heights, -REACH, scale)
 
 
-def spread(at, knots, scale):
-    """Weights [N, K] of bumps at the knots, for a sum of unit variance at every point."""
-    near = np.clip(np.abs(at[:, None] - knots) / (1.6 * scale), 0, 1)
-    weights = ((1 - near**2) ** 2).astype(np.float32)
-    return weights / np.sqrt((weights**2).sum(axis=1, keepdims=True) + 1e-9)
+def relief(y, s, heights, begin, scale):
+    """Bumps on a grid of knots at ``begin``, ``begin + scale``, …, seen at heights y and across s.
+
+    ``heights`` [K, L] of variance 1 give a field [H, W] of variance 1 at every point.
+    """
+    columns = _blend(np.ascontiguousarray(heights.T, np.float32), (s - begin) / scale)
+    return _blend(np.ascontiguousarray(columns.T), (y - begin) / scale)
+
+
+@compiled
+def _blend(values, places):
+    """Rows of ``values`` [K, L] blended at fractional ``places`` [N] among them: [N, L]."""
+    blended = np.zeros((len(places), values.shape[1]), np.float32)
+    for n in range(len(places)):
+        place, squares = places[n], 1e-9
+        first, last = math.ceil(place - BUMP), math.floor(place + BUMP)
+        for k in range(max(first, 0), min(last + 1, len(values))):
+            weight = (1 - ((place - k) / BUMP) ** 2) ** 2
+            squares += weight**2
+            for col in range(values.shape[1]):
+                blended[n, col] += np.float32(weight) * values[k, col]
+        for col in range(values.shape[1]):
+            blended[n, col] *= np.float32(1 / math.sqrt(squares))
+    return blended
 
 
 def widened(solid, by):
