@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import from_numpy
 
-from cxrlib import data, phantom
+from cxrlib import data, phantom, transfer
 
 SIZE = 256
 SEVERITIES = (0.3, 0.6, 0.9)
@@ -76,7 +76,8 @@ def main():
         sheets[name] = grid(pictures, 2 * len(SEVERITIES))
     if options.folder:
         track = data.open_track(options.folder)
-        chosen = track.table["path"].sample(12, random_state=options.seed)
+        looked_at = ~transfer.reporting(track.table["patient"])  # the others are for measuring
+        chosen = track.table.loc[looked_at, "path"].sample(12, random_state=options.seed)
         real = data.read_images([track.folder / path for path in chosen], SIZE)[:, 0].numpy()
         ours = [phantom.render(study, SIZE) for study in studies[:12]]
         sheets["beside real"] = grid([*equal(real), *equal(ours)], 6)

@@ -171,6 +171,27 @@ def test_every_second_patient_of_a_transfer_cohort_comes_from_a_survey(tmp_path)
         cohort.write_cohort(tmp_path / "wrong", **some, **QUIET, for_transfer="yes")
 
 
+def share_of_edema(studies, cardiomegaly):
+    """Of the studies with, or without, a large heart: the share that have an edema drawn."""
+    among = [s for s in studies if ("Cardiomegaly" in s.drawn) == cardiomegaly]
+    return np.mean(["Edema" in s.drawn for s in among])
+
+
+def test_findings_in_a_survey_are_independent_of_each_other(studies):
+    """What is drawn, in every pair of findings; what one implies comes with it anywhere."""
+    record = cohort._record({"train": 12_000}, 32, 5, {"for_transfer": True})
+    survey = [cohort._studies(record, number)[0] for number in range(1, 12_000, 2)]
+    assert {s.patient.cause for s in survey} == {"survey"}
+    drawn = np.array([[name in s.drawn for name in FINDINGS] for s in survey], dtype=float)
+    base = drawn.mean(axis=0)
+    expected = np.outer(base, base)
+    errors = np.sqrt(expected * np.outer(1 - base, 1 - base) / len(survey))
+    off = (drawn.T @ drawn / len(survey) - expected) / errors
+    assert np.abs(off[~np.eye(len(FINDINGS), dtype=bool)]).max() < 4.5
+    assert share_of_edema(survey, True) < 1.5 * share_of_edema(survey, False)
+    assert share_of_edema(studies, True) > 3 * share_of_edema(studies, False)
+
+
 # --- Cohorts --------------------------------------------------------------------------------------
 
 
@@ -296,11 +317,11 @@ def test_a_complete_cohort_is_not_written_again(written, monkeypatch):
 
 
 TABLES = {
-    "train.csv": "b9543d0900ba81f7",
-    "train_visualCheXbert.csv": "afa29bf36fd2075f",
-    "valid.csv": "7c773d9b7f1669b6",
-    "test.csv": "ec09df9d837eee0a",
-    "truth.csv": "8a6717514dc3b72d",
+    "train.csv": "b0d5e4cd4b2318fd",
+    "train_visualCheXbert.csv": "94cad129649f58ab",
+    "valid.csv": "d2ee2e3a0dd13d9e",
+    "test.csv": "6a50bdb7cf4849f9",
+    "truth.csv": "12653e85716bea00",
 }
 NOISY = {"hospital": 2, "shortcut": "Edema", "image_noise": 0.1, "patient_noise": 0.1}
 
@@ -309,7 +330,7 @@ def test_a_number_stands_for_these_tables(tmp_path):
     folder = cohort.write_cohort(tmp_path / "phantom", **{**SMALL, "size": 32}, **QUIET, **NOISY)
     found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16] for name in TABLES}
     assert json.loads((folder / cohort.RECORD).read_text())["generator"] == cohort.GENERATOR
-    assert (cohort.generator_version(), found) == (3, TABLES), (
+    assert (cohort.generator_version(), found) == (4, TABLES), (
         "the generator draws other labels: raise GENERATOR in cxrlib/cohort.py, and put the new "
         "number and hashes here"
     )

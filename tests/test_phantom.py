@@ -108,9 +108,12 @@ def test_noise_is_that_of_an_area_whatever_the_pixels(study):
 
 
 def test_the_thicker_the_tissue_the_more_of_what_arrives_is_scattered():
-    """Niklason et al. 1981: without a grid .9 behind the mediastinum, with one more than .5."""
-    shares = []
-    for seed in range(12):
+    """Niklason et al. 1981: without a grid .9 behind the mediastinum, with one more than .5.
+
+    Lying, the phantom stays below that, since some bedside films are taken with a grid.
+    """
+    shares = {"PA": [], "AP": []}
+    for seed in range(30):
         study = phantom.draw_studies(np.random.default_rng(seed))[0]
         c = phantom.expose(study, 64, drawn={})
         healthy = c.water()
@@ -119,11 +122,25 @@ def test_the_thicker_the_tissue_the_more_of_what_arrives_is_scattered():
         lung, low = sum(c.air) > 9, max(c.a.domes)
         middle = (np.abs(c.s) < 2) & (c.y > c.a.apex + 6) & (c.y < low - 3)
         belly = (np.abs(c.s) < 8) & (c.y > low + 2)
-        shares.append([np.median(share[where]) for where in (lung, middle, belly)])
-    lung, middle, belly = np.nanmedian(shares, axis=0)
-    assert 0.2 < lung < 0.5
-    assert lung + 0.2 < belly < 0.85
-    assert lung + 0.2 < middle < 0.85
+        found = [np.median(share[where]) for where in (lung, middle, belly)]
+        shares[study.projection].append(found)
+    lung, middle, belly = np.nanmedian(shares["PA"], axis=0)
+    assert lung + 0.2 < min(middle, belly) and 0.5 < middle < 0.75
+    lung, middle, belly = np.nanmedian(shares["AP"], axis=0)
+    assert lung + 0.2 < min(middle, belly) and 0.75 < middle < 0.92
+
+
+def test_every_break_lies_in_the_outline_of_the_fracture():
+    for seed in (1, 2, 3):
+        study = phantom.draw_studies(np.random.default_rng(seed))[0]
+        plain = {"tilt": 0.0, "cassette": (1.0, 1.0), "border": (-0.1,) * 4, "shift": (0.0, 0.0)}
+        broken = replace(study, drawn={"Fracture": 0.4}, other="", **plain)
+        c = phantom.expose(broken, 128)
+        row, col, _ = c.beam.project(anatomy.broken(c.a, broken))
+        assert len(row) >= 4
+        inside = (np.minimum(row, col) > 1) & (np.maximum(row, col) < 126)
+        where = row[inside].round().astype(int), col[inside].round().astype(int)
+        assert phantom.lesions(broken, 128)["Fracture"][where].all()
 
 
 def test_every_patient_can_be_laid_out():
@@ -256,16 +273,16 @@ ROUNDS = "b0e7ef4936307604"
 Elsewhere one pixel in 100,000 is a grey level lighter or darker, and a hash says nothing."""
 
 PIXELS = {
-    1: "f4af3e330c30a193",
-    2: "e722bb91c87eb2c6",
-    3: "02f0a74071df4a48",
-    4: "99c388b867c8f5c7",
+    1: "207f8ee705979a53",
+    2: "c6493f8971388550",
+    3: "ccef412b245ee5c9",
+    4: "33a23fffe719ad5c",
 }
 MEANS = {
-    1: [134.98, 157.17, 152.89, 175.64, 53.67, 94.83, 90.27, 130.05],
-    2: [179.63, 186.27, 218.35, 221.95, 102.3, 160.66, 163.5, 202.23],
-    3: [163.53, 188.58, 189.62, 205.28, 85.5, 132.47, 113.8, 168.92],
-    4: [126.05, 122.66, 153.15, 137.08, 95.22, 135.25, 144.39, 160.48],
+    1: [61.66, 54.82, 93.64, 81.09, 33.26, 52.63, 108.77, 102.25],
+    2: [107.78, 119.4, 161.61, 177.58, 85.98, 139.11, 176.22, 192.21],
+    3: [121.58, 136.28, 171.99, 174.58, 93.91, 134.17, 151.45, 177.3],
+    4: [59.92, 67.91, 100.47, 93.37, 75.59, 138.02, 160.6, 166.13],
 }
 
 
@@ -296,7 +313,7 @@ def test_a_number_stands_for_these_pixels(seed, threads):
         "number, hashes and means here"
     )
     means = pixels.reshape(len(pixels), 2, 32, 2, 32).mean(axis=(2, 4))
-    assert cohort.GENERATOR == 3, raise_it
+    assert cohort.GENERATOR == 4, raise_it
     assert means.round(2).ravel().tolist() == pytest.approx(MEANS[seed], abs=0.02), raise_it
     if rounding() != ROUNDS:
         pytest.skip("this machine rounds matrix products otherwise: only the means were compared")

@@ -59,7 +59,7 @@ def lay_out(study):
         heart=p.chest * p.heart * (1.06 if lying else 1.0) * (1.06 - 0.08 * study.inspiration),
         vessels=tuple(rng.uniform(0.85, 1.15, 2) * (1.14 if lying else 1.0) + 0.12 * p.habitus),
         bulge=(0.0, 0.0),
-        knob=(1.2 + 0.5 * p.aorta) * (1.0 if p.sex == "Male" else 0.93),
+        knob=(1.35 + 0.5 * p.aorta) * (1.0 if p.sex == "Male" else 0.93),
         soft=0.9 + FITTED["soft"] * p.habitus**1.3,
         arms=study.arms,
     )
@@ -132,7 +132,7 @@ def mediastinum(a):
     deep, z = depth_at(a, y)
     x = (wide_l - wide_r) / 2 + 0.7 * a.shift + 0.3 * spine_at(a, y)
     fills = np.array([0.8, 0.8, 0.7, 0.62, 0.6, 0.6, 0.6, 0.6, 0.7, 1.1, 1.3, 1.3])
-    return stack(y, x, z - 0.3, 1.08 * (wide_l + wide_r) / 2, fills * deep + 0.6)
+    return stack(y, x, z - 0.3, 1.3 * (wide_l + wide_r) / 2, fills * deep + 0.6, soft=True)
 
 
 def heart(a):
@@ -140,11 +140,11 @@ def heart(a):
     base, h = max(a.domes) + 0.5, a.heart  # one that is enlarged grows in width more than upwards
     share = np.array([-0.1, 0.0, 0.12, 0.3, 0.5, 0.7, 0.85, 1.0, 1.15, 1.5])
     y = base - (3.4 + 1.15 * h) * (1 - share)
-    right = h * np.array([0.0, 0.28, 0.36, 0.46, 0.55, 0.60, 0.60, 0.56, 0.5, 0.3])
-    left = h * np.array([0.0, 0.42, 0.56, 0.81, 1.07, 1.28, 1.38, 1.38, 1.3, 0.9])
+    right = h * np.array([0.0, 0.28, 0.38, 0.50, 0.59, 0.63, 0.62, 0.56, 0.5, 0.3])
+    left = h * np.array([0.0, 0.42, 0.54, 0.73, 1.02, 1.27, 1.39, 1.39, 1.3, 0.9])
     deep = h * np.array([0.0, 0.64, 0.7, 0.75, 0.78, 0.75, 0.72, 0.68, 0.64, 0.56])
     z = a.depth * 0.22 + h * np.array([-0.3, -0.3, -0.25, -0.18, -0.1, 0.0, 0.08, 0.12, 0.12, 0.1])
-    return stack(y, (left - right) / 2 + 0.4 + a.shift, z, (left + right) / 2, deep)
+    return stack(y, (left - right) / 2 + a.shift, z, (left + right) / 2, deep)
 
 
 def pads(a):
@@ -154,7 +154,7 @@ def pads(a):
     left = h * np.array([0.0, 1.05, 1.38, 1.52, 1.75, 2.1])
     right = h * np.array([0.0, 0.40, 0.62, 0.82, 1.1, 1.5])
     deep = h * np.array([0.0, 0.5, 0.62, 0.7, 0.75, 0.8])
-    return stack(y, (left - right) / 2 + 0.4 + a.shift, 0.3 * a.depth, (left + right) / 2, deep)
+    return stack(y, (left - right) / 2 + a.shift, 0.3 * a.depth, (left + right) / 2, deep)
 
 
 def aorta(a):
@@ -162,12 +162,7 @@ def aorta(a):
     y0, r = -5.6, a.knob
     top = np.array([-1, -0.85, -0.5, 0, 0.5, 1.0]) * r + y0
     y = np.array([*top, y0 + 4, y0 + 9, 40])
-    x = (
-        2.2
-        + 0.5 * a.shift
-        + 0.3 * spine_at(a, y)
-        + np.array([0] * 5 + [-0.1, -0.3, -0.5, -1.0])
-    )
+    x = 2.05 + 0.5 * a.shift + 0.3 * spine_at(a, y) + np.array([0] * 5 + [-0.1, -0.3, -0.5, -1.0])
     rho = r * np.array([0, 0.53, 0.87, 1.0, 0.95, 0.9, 0.82, 0.74, 0.65])
     z = np.array([0, 0, 0, -0.5, -1.5, -2.5, -3.4, -3.8, -4.0]) - 0.12 * a.depth
     return stack(y, x, z, rho, np.array([3.6, 3.6, 3.2, 2.8, 2, 1.4, 1.3, 1.2, 1.2]) * r / 1.6)
@@ -207,7 +202,7 @@ def shoulders(a, raised=False):
     """
     lift = np.clip(a.arms, -1, 1)
     armpit = a.apex + 10.5 - 2.5 * lift
-    top = a.apex - 3.2 - 0.4 * a.soft
+    top = a.apex - 1.4 - 0.4 * a.soft
     # Their slope, from the neck to where they are widest, then down to the armpits.
     slope = top + FITTED["shoulders"] * np.array([0, 0.27, 0.6, 1])
     armpit = max(armpit, slope[-1] + 3)
@@ -304,8 +299,8 @@ def clavicles(a, study, raised=False):
     """
     rng = rng_of(study.patient.seed, "collarbones")
     lying = study.projection == "AP"
-    inner_y = a.apex + rng.uniform(3.0, 4.2) - 1.4 * lying
-    rise = rng.uniform(4.4, 7.0) - 1.4 * lying + 0.8 * a.arms + 4.0 * raised
+    inner_y = a.apex + rng.uniform(3.4, 4.8) - 1.0 * lying
+    rise = rng.uniform(3.0, 5.8) - 1.0 * lying + 0.8 * a.arms + 4.0 * raised
     front, back = 0.45 * a.depth, 0.27 * a.depth + 5.0 * raised
     paths = []
     for side in SIDES:
@@ -324,6 +319,18 @@ def clavicles(a, study, raised=False):
             k = int(side > 0)
             break_path(paths[k], radii[k], weights[k], at, step, callus)
     return paths, radii, weights
+
+
+def broken(a, study, raised=False):
+    """Where bones are broken: points [N, 3]."""
+    bars, collarbones = ribs(a, study.patient)[0], clavicles(a, study, raised)[0]
+    points = []
+    for bone, side, at, _, _ in a.breaks:
+        if bone == "clavicle" or bone <= 12:
+            k = int(side > 0)
+            path = collarbones[k] if bone == "clavicle" else bars[2 * (bone - 1) + k]
+            points.append(path[int(at * (len(path) - 1))])
+    return np.array(points).reshape(-1, 3)
 
 
 def vessels(a, seed):

@@ -296,7 +296,7 @@ def _gut(c):
         if erect:
             gas = gas * np.clip((centre[1] + 0.3 * r - c.y) / 0.3 + 0.5, 0, 1)
         c.add(-0.6 * gas)
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         loops = np.clip(texture(c.beam, rng.integers(2**62), 1.7) - 0.8, 0, 1.2)
         below = np.clip((c.y - max(a.domes) - 4) / 3, 0, 1)
         c.add(-1.3 * loops * below * (c.body > 8))

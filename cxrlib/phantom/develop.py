@@ -64,9 +64,9 @@ def _kernel(size, width):
 def scattered(study, healthy):
     """Scattered photons [H, W], as a share of those that would arrive without a patient.
 
-    They come from all around, and the more of them, the thicker the tissue there. Behind the lungs
-    they are about half as many as the direct ones, behind the mediastinum as many with a grid and
-    two to three times as many without. In patients it was more than half of all photons behind the
+    They come from all around, and the more of them, the thicker the tissue there. Of all photons
+    that arrive they are, standing, with a grid, a fifth behind the lungs and six of ten behind the
+    mediastinum; lying, half and eight of ten. In patients it was more than half behind the
     mediastinum with a 12:1 grid, and nine of ten without (Niklason, Sorenson & Nelson 1981).
     """
     spread = SPREAD * len(healthy) / study.field
@@ -145,7 +145,7 @@ def _frame(study, image, view):
 
 
 def _on_cassette(study, image, view):
-    """What lies on the cassette, turned, and squeezed into a square as collections and models do."""
+    """What lies on the cassette, turned, and squeezed into a square, as collections do."""
     tilt, middle = np.radians(study.tilt), (len(image) - 1) / 2
     across, down = study.cassette if view == "frontal" else LATERAL_CASSETTE
     turn = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]) * [down, across]

@@ -232,7 +232,9 @@ def _draw_mesh(rng):
 def _mesh(c, severity, lesion):
     # Viral and other pneumonias: a haze and a mesh of thick septa, in both lungs.
     fine, coarse, wide = lesion.grain
-    mesh = np.abs(texture(c.beam, fine, 0.45)) + 0.5 * np.abs(texture(c.beam, coarse, 0.8))
+    # Where a random field passes through zero, lines run, and close to a net.
+    nets = (np.exp(-4 * texture(c.beam, *net) ** 2) for net in ((fine, 0.4), (coarse, 0.75)))
+    mesh = 0.95 * sum(nets)
     base = np.clip((c.y - c.a.apex) / (max(c.a.domes) - c.a.apex), 0, 1)
     patchy = np.clip(0.6 + 0.5 * texture(c.beam, wide, 3.5), 0, 1.6)
     lies = np.zeros_like(c.s)

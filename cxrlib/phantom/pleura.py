@@ -17,7 +17,7 @@ from cxrlib.phantom.lesions import (
     spots,
     struck,
 )
-from cxrlib.phantom.rays import stack, texture, widened
+from cxrlib.phantom.rays import ellipsoid, stack, texture, thickness, widened
 
 
 def _draw_pneumothorax(rng):
@@ -154,7 +154,10 @@ def _break_bones(a, severity, lesion):
 
 
 def _haematoma(c, severity, lesion):
-    """Fracture: blood between the broken ribs and the lung, a lens along the chest wall."""
+    """Fracture: blood between the broken ribs and the lung, a lens along the chest wall.
+
+    The breaks themselves, drawn with the bones, are part of where it lies.
+    """
     a, lies = c.a, np.zeros_like(c.s)
     for n, side in enumerate(lesion.sides):
         y = np.arange(a.apex, 22, 0.4)
@@ -163,6 +166,8 @@ def _haematoma(c, severity, lesion):
         lens = wide * np.sqrt(np.clip(1 - ((y - middle) / long) ** 2, 0, 1))
         left = shrunk(lay.lung(a, side), y, side, lens, (0.5, 0.5, 0.0))
         lies += push_out(c, side, left, 0.9)
+    for point in lay.broken(a, c.study, c.lateral):
+        lies += thickness(c.beam, ellipsoid(point, (1.1, 1.1, 1.1), 9))
     return lies
 
 

@@ -83,7 +83,8 @@ class Beam:
 class Solid:
     """A stack of ellipses along y. All arrays [K]; between the knots they are interpolated.
 
-    ``boxy`` solids have rounder corners than an ellipse, as a trunk has.
+    ``boxy`` solids have fuller corners than an ellipse, as a trunk has; ``soft`` ones run out
+    thinly to the sides, as a bundle of vessels does.
     """
 
     y: np.ndarray  # heights of the knots, increasing, cm
@@ -92,6 +93,7 @@ class Solid:
     a: np.ndarray  # half-width along x
     b: np.ndarray  # half-depth along z
     boxy: bool = False
+    soft: bool = False
 
     @property
     def middle(self):
@@ -100,13 +102,13 @@ class Solid:
         return float(self.x @ self.a / total), float(self.z @ self.a / total)
 
 
-def stack(y, x, z, a, b, boxy=False):
+def stack(y, x, z, a, b, boxy=False, soft=False):
     """A ``Solid`` from knots and from numbers or arrays [K] that go with them."""
     y = np.asarray(y, float)
     if not (y[1:] > y[:-1]).all():
         raise ValueError(f"knots at heights {y.round(2).tolist()}: expected each below the last.")
     flat = np.zeros(len(y))
-    return Solid(y, flat + x, flat + z, flat + a, flat + b, boxy)
+    return Solid(y, flat + x, flat + z, flat + a, flat + b, boxy, soft)
 
 
 def ellipsoid(centre, radii, knots=33):
@@ -129,12 +131,13 @@ def shape(beam, solid, columns=slice(None), depths=True):
     s, turn = s[columns], (math.cos(beam.turn), math.sin(beam.turn))
     half = np.zeros((len(y), len(s)), np.float32)
     middle = np.zeros_like(half if depths else half[:0])
-    _meet(half, middle, s, y, turn, solid.y, solid.x, solid.z, solid.a, solid.b, solid.boxy)
+    ends = solid.y, solid.x, solid.z, solid.a, solid.b
+    _meet(half, middle, s, y, turn, *ends, solid.boxy, solid.soft)
     return half, middle if depths else None
 
 
 @compiled
-def _meet(half, middle, s, y, turn, knots, x, z, a, b, boxy):
+def _meet(half, middle, s, y, turn, knots, x, z, a, b, boxy, soft):
     # Row by row the ellipse between two knots, and only the columns that it covers.
     k, (cos, sin) = 0, turn
     for row in range(np.searchsorted(y, knots[0]), np.searchsorted(y, knots[-1])):
@@ -149,7 +152,8 @@ def _meet(half, middle, s, y, turn, knots, x, z, a, b, boxy):
         first, last = np.searchsorted(s, across - seen), np.searchsorted(s, across + seen)
         for col in range(first, last):
             q = ((s[col] - across) * (1 / seen)) ** 2
-            half[row, col] = longest * math.sqrt(max(1 - (q * q if boxy else q), 0.0))
+            rest = max(1 - (q * q if boxy else q), 0.0)
+            half[row, col] = longest * (rest if soft else math.sqrt(rest))
         if len(middle):
             for col in range(first, last):
                 middle[row, col] = depth + (s[col] - across) * lean

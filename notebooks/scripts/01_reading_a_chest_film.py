@@ -73,7 +73,7 @@ else:
 GOOD_FILM = {
     "number": 1, "projection": "PA", "lateral": True, "inspiration": 0.85, "rotation": 0.0,
     "tilt": 0.0, "shift": (0.0, -1.6), "field": 42.0, "arms": 0.3, "scatter": 0.2,
-    "photons": 800_000.0, "enhancement": 0.3, "sharpening": 0.9, "window": (0.65, 0.12),
+    "photons": 3_000_000.0, "enhancement": 0.3, "sharpening": 0.9, "window": (0.65, 0.12),
     "gamma": 1.35, "border": (-0.1,) * 4, "marker": "L", "frame": (4.0, 0.0),
 }  # fmt: skip
 SIZE = 384
@@ -179,8 +179,8 @@ pointed(
 # calculator:
 
 # %%
-print(f"µ of water: {MU} per cm; density of lung: {LUNG} of water's\n")
-for name, density in (("lung", LUNG), ("liver", 1.0)):
+print(f"µ of water: {MU} per cm; a lung, after a deep breath, weighs {LUNG['PA']} of water\n")
+for name, density in (("lung", LUNG["PA"]), ("liver", 1.0)):
     d = 15 * density
     share = np.exp(-MU * d)
     print(
@@ -208,19 +208,21 @@ table.sort_values("cm of water in the way").round(0).astype(int)
 #   edge because there is air beside it. Fill the lung beside it with fluid, and its edge disappears. This
 #   is called the *silhouette sign*.
 #
-# Here is that sum, layer by layer, up to the picture. **Guess**: which two of the layers lie under
-# everything else, and would be there without a patient?
+# Here is that sum, layer by layer, up to the picture. Not all rays that arrive came straight: some were
+# scattered on their way. **Guess**: by what, and behind which organ do more of them arrive than of the
+# straight ones?
 
 # %%
 ill = film(158, {"Consolidation": 0.8})
 layers = phantom.expose(ill, SIZE)
 air = sum(air * clear for air, clear in zip(layers.air, layers.clear, strict=True))
-lungs = layers.body - (1 - LUNG) * air
+gas = 1 - LUNG[ill.projection]  # the rest of a lung is tissue
+lungs = layers.body - gas * air
 direct = np.exp(-MU * layers.water())
 strayed = scattered(ill, phantom.expose(ill, SIZE, drawn={}).water())
 stages = {
     "soft tissue, in cm": layers.body,
-    "less the air in the lungs": layers.body - (1 - LUNG) * sum(layers.air),
+    "less the air in the lungs": layers.body - gas * sum(layers.air),
     "… where it is not filled": lungs,
     "all that is in the way": layers.water(),
     "direct rays": direct,
@@ -251,10 +253,10 @@ panels(
 )
 
 # %% [markdown]
-# None would: rays are scattered *by the patient*. They come from everywhere, so they carry hardly any picture,
-# and there are the more of them, the thicker the tissue: behind the heart often more than of the direct ones,
-# which is why so little is seen there. A grid of lead strips before the detector takes most of them away; at the
-# bedside there is often none.
+# By the patient. Scattered rays come from everywhere, so they carry hardly any picture, and there are the
+# more of them, the thicker the tissue: behind the heart often more than of the direct ones, which is why so
+# little is seen there. A grid of lead strips before the detector takes most of them away; at the bedside
+# there is often none.
 #
 # ## Which way round?
 #
