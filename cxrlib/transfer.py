@@ -91,7 +91,7 @@ def rank_mean(scores):
 
     Parameters
     ----------
-    scores : DataFrames [N, L] with the same rows and columns, one for each model.
+    scores : list of DataFrames [N, L] with the same rows and columns, one for each model.
 
     Returns
     -------
@@ -104,6 +104,9 @@ def rank_mean(scores):
     >>> rank_mean([first, second])["Edema"].tolist()
     [0.125, 0.375, 1.0]
     """
+    if not isinstance(scores, list | tuple) or not scores:
+        got = "an empty list" if isinstance(scores, list | tuple) else type(scores).__name__
+        raise EvaluationError(f"scores: expected a DataFrame for each model in a list, not {got}.")
     for table in scores:
         checks.same_table(scores[0], table, "scores")
     ranks = [(table.rank() - 1) / max(len(table) - 1, 1) for table in scores]
@@ -138,10 +141,11 @@ def trivial_scores(images, projection=None):
         "mean grey of the lungs": _in_boxes(equalize(images).float()[:, 0] / 255, LUNGS),
     }
     cues = {name: values.numpy().astype(float) for name, values in cues.items()}
+    named = isinstance(projection, pd.Series)  # a list's ``index`` is a method
     if projection is not None:
         known = pd.Series(projection, dtype=object).map({"AP": 1.0, "PA": 0.0})
         cues = {"image is AP": known.fillna(0.5).to_numpy()} | cues
-    return pd.DataFrame(cues, index=getattr(projection, "index", None))
+    return pd.DataFrame(cues, index=projection.index if named else None)
 
 
 def _in_boxes(images, boxes):
@@ -242,10 +246,11 @@ def aurocs_of_heads(truth, scores):
 def rank_of_own_head(aurocs):
     """At which place the output that bears a label's name stands: Series [L] of 1 … H.
 
-    1, if no other output tells the label better. ``aurocs``: see ``aurocs_of_heads``.
+    1, if no other output tells the label better; NaN, if its own AUROC is not known. ``aurocs``:
+    see ``aurocs_of_heads``.
     """
     own = pd.Series({label: aurocs.loc[label, label] for label in aurocs.index})
-    return 1 + aurocs.gt(own, axis=0).sum(axis=1)
+    return (1 + aurocs.gt(own, axis=0).sum(axis=1)).where(own.notna())
 
 
 # --- Few splits of the same patients --------------------------------------------------------------

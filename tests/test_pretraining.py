@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,14 @@ def test_smaller_sets_lie_in_larger_ones_and_no_patient_is_on_two_sides(benchmar
     assert set(other) != set(tested)
 
 
+def test_of_fifty_patients_twelve_validate(benchmark, track):
+    table = track.table.iloc[[0] * 50].assign(patient=[f"p{i:02}" for i in range(50)])
+    limited = benchmark.limit(replace(track, table=table), [], table["patient"].to_numpy(), rows=38)
+    assert limited.split("train")["patient"].nunique() == 38
+    assert limited.split("valid")["patient"].nunique() == 12
+    assert "38 are trained on and 12 validate" in " ".join(benchmark.__doc__.split())
+
+
 def test_findings_have_enough_images_of_both_kinds(benchmark, track):
     table = track.table.copy()
     assert benchmark.findings(table) == ["Pleural Effusion"]
@@ -66,6 +75,11 @@ def test_a_finding_that_is_the_opposite_of_normal_is_left_out(benchmark, track):
     assert "Pneumonia" not in benchmark.findings(table)
     table.loc[:6, "Pneumonia"] = 1.0
     assert "Pneumonia" in benchmark.findings(table)
+    # 53 of the 58 that have both are more than nine tenths; of the 60 that have the label, less.
+    table.loc[58:, "No Finding"] = np.nan
+    table["Pneumonia"] = (1 - table["No Finding"]).fillna(1.0)
+    table.loc[:4, "Pneumonia"] = 1.0
+    assert "Pneumonia" not in benchmark.findings(table)
 
 
 def test_numbers_of_patients(benchmark):

@@ -138,6 +138,9 @@ def test_rank_mean_is_the_mean_of_scipys_ranks():
     assert rank_mean([tables[0].iloc[:1]]).iloc[0].tolist() == [0, 0, 0]
     with pytest.raises(EvaluationError, match="different row indexes"):
         rank_mean([tables[0], tables[1].set_axis(range(1, 201))])
+    for wrong, what in (([], "an empty list"), (tables[0], "DataFrame")):
+        with pytest.raises(EvaluationError, match=f"expected a DataFrame for each .* not {what}"):
+            rank_mean(wrong)
 
 
 # --- Trivial cues ---------------------------------------------------------------------------------
@@ -162,6 +165,9 @@ def test_trivial_cues_are_what_they_say(grey):
     expected = (right.mean((1, 2)) + left.mean((1, 2))) / 2
     np.testing.assert_allclose(cues["mean grey of the lungs"], expected, atol=1e-6)
     assert "image is AP" not in trivial_scores(grey)
+    for plain in (projection.tolist(), tuple(projection), projection.to_numpy()):
+        found = trivial_scores(grey, plain)
+        pd.testing.assert_frame_equal(found, cues.reset_index(drop=True))
 
 
 def test_the_best_cue_and_its_direction_are_chosen_by_auroc():
@@ -249,6 +255,13 @@ def test_the_place_of_a_labels_own_head():
         assert aurocs.loc[label, head] == pytest.approx(expected)
     # Edema: Abnormal 1, Edema 3/4, Fracture 3/4, Other 1/4. A tie costs no place.
     assert rank_of_own_head(aurocs).to_dict() == {"Edema": 2, "Fracture": 1}
+
+
+def test_a_head_that_tells_nothing_known_has_no_place():
+    truth = pd.DataFrame({"Edema": [0.0, 0, 1], "Fracture": [0.0, 0, 0]})
+    scores = pd.DataFrame({"Edema": [0.1, 0.2, 0.3], "Fracture": [0.3, 0.2, 0.1]})
+    ranks = rank_of_own_head(aurocs_of_heads(truth, scores))
+    assert ranks["Edema"] == 1 and np.isnan(ranks["Fracture"])
 
 
 # --- Splits that overlap --------------------------------------------------------------------------

@@ -88,9 +88,32 @@ def test_models_are_scored_on_one_half_and_adapted_to_the_other(benchmark, track
         assert not np.allclose(scores[arm, "AdaBN"][0], scores[arm, "as is"][0])
         (joined,) = scores[arm, "rank mean"]
         pd.testing.assert_frame_equal(joined, rank_mean(scores[arm, "as is"]))
-    (everyone,) = scores["all", "rank mean"]
+        (joined,) = scores[arm, "AdaBN, rank mean"]
+        pd.testing.assert_frame_equal(joined, rank_mean(tables))
+    (everyone,) = scores["all", "AdaBN, rank mean"]
     pd.testing.assert_frame_equal(everyone, rank_mean(adapted["usual"] + adapted["transfer"]))
-    assert ("workshop", "rank mean") not in scores
+    assert {way for arm, way in scores if arm == "workshop"} == {"as is", "AdaBN"}
+    assert [way for arm, way in scores if arm == "all"] == ["AdaBN, rank mean"]
+
+
+def test_each_change_is_compared_by_itself(benchmark, track, arms):
+    ways = ["as is", "AdaBN", "rank mean", "AdaBN, rank mean"]
+    tables = {("trivial", "cue"): None, ("all", "AdaBN, rank mean"): None}
+    tables |= {(arm, way): None for arm in ("usual", "transfer") for way in ways}
+    pairs = benchmark.comparisons(tables)
+    assert len(set(pairs)) == len(pairs)
+    usual, transfer, everyone = ((arm, "AdaBN, rank mean") for arm in ("usual", "transfer", "all"))
+    assert {
+        (usual, ("usual", "rank mean")),
+        (transfer, ("transfer", "rank mean")),
+        (transfer, usual),
+        (everyone, usual),
+        (everyone, transfer),
+        (everyone, ("usual", "as is")),
+    } <= set(pairs)
+    assert {ours for ours, others in pairs if others == ("trivial", "cue")} == set(tables) - {
+        ("trivial", "cue")
+    }
 
 
 def test_the_bootstrap_is_that_of_the_evaluation(benchmark):
@@ -136,8 +159,10 @@ def test_all_figures_of_a_collection(benchmark, common, track, arms):
     assert effusion["normal negatives"] == normal.sum()
     ways = {(row["arm"], row["way"]) for row in sample["rows"]}
     assert ways == {
-        ("trivial", "cue"), ("all", "rank mean"), ("workshop", "as is"), ("workshop", "AdaBN"),
-        *[(a, w) for a in ("usual", "transfer") for w in ("as is", "AdaBN", "rank mean")],
+        ("trivial", "cue"), ("all", "AdaBN, rank mean"),
+        ("workshop", "as is"), ("workshop", "AdaBN"),
+        *[(a, w) for a in ("usual", "transfer")
+          for w in ("as is", "AdaBN", "rank mean", "AdaBN, rank mean")],
     }  # fmt: skip
     assert len(sample["rows"]) == len(ways) * (len(about) + 1)
     scores = benchmark.score_models(track, half, arms, SIZE)
@@ -150,11 +175,16 @@ def test_all_figures_of_a_collection(benchmark, common, track, arms):
             each = [roc_auc_score(targets, table[row["label"]][known]) for table in tables]
             assert row["seeds"] == pytest.approx(each)
         assert set(row["within view"]) == {"value", "low", "high"}
-    values = {(r["arm"], r["way"], r["label"]): r["value"] for r in sample["rows"]}
+    rows = {(r["arm"], r["way"], r["label"]): r for r in sample["rows"]}
     for row in sample["differences"]:
-        ours, others = (values[(*row[who], row["label"])] for who in ("ours", "others"))
-        assert row["value"] == pytest.approx(ours - others)
+        ours, others = (rows[(*row[who], row["label"])] for who in ("ours", "others"))
+        assert row["value"] == pytest.approx(ours["value"] - others["value"])
         assert row["low"] <= row["high"]
+        assert ("within view" in row) == (row["others"] == ["trivial", "cue"])
+        if "within view" in row and row["within view"]["value"] is not None:
+            inside = ours["within view"]["value"] - others["within view"]["value"]
+            assert row["within view"]["value"] == pytest.approx(inside)
+            assert row["within view"]["low"] <= row["within view"]["high"]
     heads = {(row["arm"], row["label"]) for row in sample["heads"]}
     assert heads == {(arm, label) for arm in arms for label in sample["mean of"]}
     text = benchmark.printed(sample).to_string()
@@ -165,7 +195,8 @@ def test_all_figures_of_a_collection(benchmark, common, track, arms):
 def test_without_projections_nothing_is_within_a_view(benchmark, track, arms):
     bare = replace(track, table=track.table.drop(columns="projection"))
     sample = benchmark.measure(bare, arms, SIZE)
-    assert not any("within view" in row for row in sample["rows"])
+    for rows in ("rows", "differences", "cues"):
+        assert not any("within view" in row for row in sample[rows])
     assert {row["cue"] for row in sample["cues"]}.isdisjoint({"image is AP"})
     benchmark.printed(sample)
 
@@ -173,20 +204,90 @@ def test_without_projections_nothing_is_within_a_view(benchmark, track, arms):
 def test_the_cue_is_chosen_without_the_reporting_half(benchmark, track):
     half = reporting(track.table["patient"])
     labels = ["Pleural Effusion"]
-    chosen, scores = benchmark.trivial(track, half, labels, SIZE)
+    before = benchmark.trivial(track, half, labels, SIZE)
     changed = track.table.copy()
     changed.loc[half, labels] = 1 - changed.loc[half, labels]
-    again, same = benchmark.trivial(replace(track, table=changed), half, labels, SIZE)
-    pd.testing.assert_frame_equal(chosen, again)
-    pd.testing.assert_frame_equal(scores, same)
-    assert len(scores) == half.sum()
+    after = benchmark.trivial(replace(track, table=changed), half, labels, SIZE)
+    assert len(before) == len(after) == 2, "for all pairs, and for those within a view"
+    for (chosen, scores), (again, same) in zip(before, after, strict=True):
+        pd.testing.assert_frame_equal(chosen, again)
+        pd.testing.assert_frame_equal(scores, same)
+        assert len(scores) == half.sum()
 
 
-def test_the_cohorts_are_two_and_each_patient_number_has_its_folder(common):
+def test_within_a_view_the_cue_is_another_than_the_view(benchmark):
+    # All but one of the ill are AP, all but one of the healthy PA. In each view the ill are darker.
+    views = pd.Series(["AP"] * 4 + ["PA"] * 4)
+    truth = pd.DataFrame({"Edema": [1.0, 1, 1, 0, 1, 0, 0, 0]})
+    cues = pd.DataFrame(
+        {"image is AP": [1.0] * 4 + [0.0] * 4, "mean grey": [5, 6, 7, 8, 1, 2, 3, 4]}
+    )
+    assert benchmark.best_cues(truth, cues).loc["Edema", "cue"] == "image is AP"
+    within = benchmark.best_cues_within(truth, cues, views).loc["Edema"]
+    assert (within.cue, within.sign, within.auroc) == ("mean grey", -1, 1)
+    nowhere = benchmark.best_cues_within(truth, cues, pd.Series(range(8))).loc["Edema"]
+    assert nowhere.cue == "image is AP"
+    assert np.isnan(nowhere.auroc)
+    (row,) = benchmark.cues_chosen(nowhere.to_frame().T)
+    assert row["choosing"] is None
+
+
+def test_the_trivial_row_within_a_view_is_of_the_cue_chosen_there(benchmark, track, arms):
+    half = reporting(track.table["patient"])
+    sample = benchmark.measure(track, arms, SIZE)
+    tested = track.table[half].reset_index(drop=True)
+    labels = [row["label"] for row in sample["labels"]]
+    _, (chosen, scores) = benchmark.trivial(track, half, labels, SIZE)
+    rows = {row["label"]: row for row in sample["rows"] if row["arm"] == "trivial"}
+    for cue in sample["cues"]:
+        label = cue["label"]
+        assert cue["within view"]["cue"] == chosen.loc[label, "cue"]
+        found = stratified_auroc(tested[label], scores[label], tested["projection"])
+        assert rows[label]["within view"]["value"] == pytest.approx(found)
+
+
+def test_what_does_not_exist_is_printed_as_a_dash(benchmark, track, arms):
+    sample = benchmark.measure(track, arms, SIZE)
+    for row in sample["rows"]:
+        row["within view"] = {"value": None, "low": None, "high": None}
+        if row["label"] == "mean":
+            row |= {"value": None, "low": None, "high": None}
+    table = benchmark.printed(sample)
+    assert set(table["all", "in view"]) == {"–"}
+    assert table.loc["mean", ("usual", "as is")] == "–"
+    assert table.loc["mean", ("all", "95%")] == "– … –"
+
+
+def test_figures_are_stored_before_they_are_printed(benchmark, tmp_path, monkeypatch):
+    def fails(sample):
+        raise RuntimeError("printing")
+
+    monkeypatch.setattr("sys.argv", ["zero_shot.py", "folder", "--results", str(tmp_path)])
+    monkeypatch.setattr(benchmark, "open_nih", lambda folder: folder)
+    monkeypatch.setattr(benchmark.data, "open_track", lambda folder: None)
+    monkeypatch.setattr(benchmark, "phantom_runs", lambda *about: [])
+    monkeypatch.setattr(benchmark, "cohort_runs", lambda *about: ([], None))
+    monkeypatch.setattr(benchmark, "provenance", lambda track: {})
+    monkeypatch.setattr(benchmark, "measure", lambda *about: {"name": "one"})
+    monkeypatch.setattr(benchmark, "show", fails)
+    with pytest.raises(RuntimeError, match="printing"):
+        benchmark.main()
+    stored = json.loads((tmp_path / "zero_shot.json").read_text(encoding="utf-8"))
+    assert stored["samples"] == [{"name": "one"}]
+
+
+def test_the_cohorts_are_two_and_each_patient_number_has_its_folder(common, monkeypatch):
     assert list(common.COHORTS) == ["usual", "transfer"]
     usual, transfer = (common.drawn(cohort, 50) for cohort in common.COHORTS)
     assert transfer == usual | {"for_transfer": True}
     assert usual["patients"]["train"] == 50
+    monkeypatch.setattr(common, "write_cohort", lambda folder, **drawn: (folder.name, drawn))
+    monkeypatch.setattr(common.data, "open_track", lambda made, labels: (*made, labels))
+    for cohort, patients in (("usual", 50), ("usual", 60), ("transfer", 50)):
+        folder, arguments, labels = common.open_phantoms(cohort, patients)
+        assert folder == f"phantom-{cohort}-{patients}"
+        assert arguments == common.drawn(cohort, patients)
+        assert labels == "truth"
 
 
 def test_a_folder_that_is_not_nihs_is_refused(common, chexpert_folder):
