@@ -29,7 +29,7 @@ BOUNDS = {
     "side spread": (0.3, 2),
     "heart": (0.45, 0.5),
     "heart spread": (0.015, 0.06),
-    "mediastinum": (0.8, 1.2),
+    "mediastinum": (0.7, 1.2),
     "chest": (0.9, 1.0),
     "lungs": (0.88, 1.0),
     "lungs spread": (0.8, 2.4),

@@ -96,7 +96,7 @@ def lung(a, side):
 
     Behind and before the diaphragm it ends in a narrow gap, which closes some way below the dome.
     """
-    closes = max(a.domes) + a.flat * np.array([0.7, 1.0, 1.15, 1.25, 1.3])
+    closes = a.domes[int(side > 0)] + a.flat * np.array([0.7, 0.9, 1.0, 1.05, 1.1])
     y = np.union1d(a.apex + HEIGHT * np.array([*_T[:6], 0.4, *_T[6:]]), closes)
     y = y[y <= closes[-1]]
     t = (y - a.apex) / HEIGHT
@@ -131,7 +131,7 @@ def mediastinum(a):
     wide_l = wide_l + a.bulge[1] * np.array([0.1, 0.3, 0.8, 1, 1, 0.9, 0.5, 0, 0, 0, 0, 0])
     deep, z = depth_at(a, y)
     x = (wide_l - wide_r) / 2 + 0.7 * a.shift + 0.3 * spine_at(a, y)
-    fills = np.array([0.8, 0.8, 0.7, 0.62, 0.6, 0.6, 0.6, 0.6, 0.7, 1.1, 1.3, 1.3])
+    fills = np.array([0.9, 0.9, 0.85, 0.75, 0.75, 0.75, 0.75, 0.75, 0.8, 1.1, 1.3, 1.3])
     return stack(y, x, z - 0.3, 1.3 * (wide_l + wide_r) / 2, fills * deep + 0.6, soft=True)
 
 

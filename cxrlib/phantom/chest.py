@@ -271,7 +271,7 @@ def _girdle(c):
         shafts.append(np.stack([arm.x, arm.y, arm.z], 1)[1:-1])
     radii = np.tile([0.3, 0.45, 0.5], 2)[:, None]
     bones = bones + _blades(beam, *np.moveaxis(np.array(blades), 1, 0))
-    return bones + 0.55 * tubes(beam, edges, radii) + 1.1 * tubes(beam, shafts, 1.15, bore=0.55)
+    return bones + 0.9 * tubes(beam, edges, radii) + 1.1 * tubes(beam, shafts, 1.15, bore=0.55)
 
 
 def _blades(beam, tip, corner, socket):
@@ -282,7 +282,7 @@ def _blades(beam, tip, corner, socket):
     area = 0.5 * np.linalg.norm(np.cross(corner - tip, socket - tip), axis=-1)
     row, col, enlarged = beam.project(points)
     share = ((1 - v) / (1 - v).sum())[:, 0]
-    return splat(beam, row.ravel(), col.ravel(), (0.5 * area * share * enlarged**2).ravel())
+    return splat(beam, row.ravel(), col.ravel(), (0.7 * area * share * enlarged**2).ravel())
 
 
 def _gut(c):

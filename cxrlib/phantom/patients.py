@@ -74,26 +74,26 @@ CAUSES = {
 
 FITTED = {
     "up standing": -4.55,  # cm by which the patient is off centre; spread up or down, and sideways
-    "up lying": -1.31,
-    "up spread": 2.19,
-    "side spread": 1.89,
-    "heart": 0.452,  # half its width over half the chest's; its spread
-    "heart spread": 0.0526,
-    "mediastinum": 0.8,  # its width
+    "up lying": -1.29,
+    "up spread": 2.2,
+    "side spread": 1.87,
+    "heart": 0.45,  # half its width over half the chest's; its spread
+    "heart spread": 0.0479,
+    "mediastinum": 0.705,  # its width
     "chest": 1,  # width of the chest
-    "lungs": 1,  # height of the lungs
-    "lungs spread": 2.4,
-    "breath": 0.924,  # cm by which the diaphragm lies lower standing, and lying
-    "breath lying": -1.11,
+    "lungs": 0.983,  # height of the lungs
+    "lungs spread": 2.34,
+    "breath": 0.898,  # cm by which the diaphragm lies lower standing, and lying
+    "breath lying": -0.941,
     "taper": 0.8,  # by how much the chest narrows upwards
-    "arms": -0.472,  # middle of the range from −1, hanging, to 1, lifted; half that range
-    "arms spread": 0.483,
+    "arms": -0.582,  # middle of the range from −1, hanging, to 1, lifted; half that range
+    "arms spread": 0.495,
     "shoulders": 9.92,  # cm that they fall from the neck
     "breasts": 1.1,  # their size
-    "soft": 7,  # cm of soft tissue that the heaviest have
+    "soft": 6.99,  # cm of soft tissue that the heaviest have
     "muscle": 2.5,  # cm of muscle in the armpit; its lack at the waist
-    "waist": 2.55,
-    "white": 0.275,  # where the tone curve ends, above the whitest tissue, as a share of the range
+    "waist": 2.68,
+    "white": 0.3,  # where the tone curve ends, above the whitest tissue, as a share of the range
     "sharpening": 0.5,  # the most by which edges are enhanced
 }
 """Sizes and habits, fitted to mean and spread of real radiographs, never to a label, within what
