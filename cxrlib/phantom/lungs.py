@@ -58,7 +58,7 @@ def _nodules(c, severity, lesion):
     lies = np.zeros_like(c.s)
     for n in range(lesion.count):
         side, flat = lesion.sides[n], lesion.flat[n]
-        r = (0.85 + 1.9 * severity) * lesion.size[n]
+        r = (1.1 + 2.2 * severity) * lesion.size[n]
         place = site(c, side, lesion.at[n], 0.15, 0.92, core=0.2)
         uneven = 0.06 * bumps(c, lesion.grain[n], place, r, 0.9)
         uneven = uneven + 0.05 * bumps(c, lesion.grain[n], place, r, 0.3)
@@ -67,7 +67,7 @@ def _nodules(c, severity, lesion):
         if lesion.hollow and r > 1.3:
             ball = ball - 1.3 * r * np.sqrt(np.clip(1 - (q / 0.6) ** 2, 0, 1))
         ball = ball * np.minimum(c.air[int(side > 0)] / 3, 1)
-        c.add((0.75 + 0.4 * severity) * ball)
+        c.add((0.80 + 0.25 * severity) * ball)
         lies += ball
     return lies
 

@@ -81,7 +81,7 @@ def _effusion(c, severity, lesion):
         if c.study.projection == "AP" and lesion.veil[n]:
             t = np.clip((c.y - a.apex) / (a.domes[k] - a.apex), 0, 1)
             lies += c.fill_thickness(side, (0.3 + 6.2 * amount) * (0.35 + 0.65 * t))
-        level = a.domes[k] + 0.75 * a.flat - 9.0 * amount**1.9 - 0.2
+        level = a.domes[k] + 0.75 * a.flat - 8.6 * amount**2.2 - 0.2
         y = np.arange(a.apex, 24, 0.5)
         depth, thin = y - level, 0.25 + 0.35 * amount
         wall = thin * np.exp(np.minimum(depth, 0) / 1.1)
@@ -162,7 +162,7 @@ def _haematoma(c, severity, lesion):
     for n, side in enumerate(lesion.sides):
         y = np.arange(a.apex, 22, 0.4)
         middle = a.apex + 4.0 + 2.2 * lesion.first[n] + lesion.bleeds[n]
-        long, wide = 2.8 + 2.6 * severity, 0.5 + 1.5 * severity
+        long, wide = 3.4 + 3.2 * severity, 0.8 + 2.0 * severity
         lens = wide * np.sqrt(np.clip(1 - ((y - middle) / long) ** 2, 0, 1))
         left = shrunk(lay.lung(a, side), y, side, lens, (0.5, 0.5, 0.0))
         lies += push_out(c, side, left, 0.9)

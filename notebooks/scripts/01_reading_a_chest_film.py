@@ -753,7 +753,7 @@ panels(
 # Here is one patient at three visits. **Guess**: what stayed, what faded, what is new?
 
 # %%
-visits = phantom.draw_studies(np.random.default_rng([4, 4616]))
+visits = phantom.draw_studies(np.random.default_rng([4, 28861]))
 pictures = [phantom.render(visits[0], SIZE), phantom.render(visits[0], SIZE, "lateral")]
 pictures += [phantom.render(visit, SIZE) for visit in visits[1:]]
 views = ["frontal", "lateral", "frontal", "frontal"]
@@ -772,9 +772,9 @@ for visit in visits:
     print(f"study {visit.number}, {visit.projection}: {found}")
 
 # %% [markdown]
-# After an accident: broken ribs on the patient's left, fluid, tubes. The haze in the lung goes, the fluid
-# becomes less and then a little more, the ribs stay broken, the tubes are taken out. And at the third visit
-# there is a pneumothorax on the left, so large that it pushes the heart to the other side.
+# After an accident: broken ribs on the patient's right, fluid, a haze in both lungs, tubes. The ribs stay
+# broken; haze and fluid become a little less. The later films were taken in bed. And at the third visit there
+# is a pneumothorax on the left, so large that it pushes the heart to the other side.
 #
 # ## Find it
 #
