@@ -267,7 +267,7 @@ panels(
 # front. Which, and how do you know?
 
 # %%
-standing = film(159)
+standing = film(198)
 lying = replace(
     standing, projection="AP", inspiration=0.35, arms=-0.7, rotation=0.2, tilt=-1.5,
     marker="LPORTABLE", scatter=0.7,
@@ -332,7 +332,7 @@ print(f"AP, lying:    {cardiothoracic_ratio(lying):.2f}")
 # stands higher? Where does the heart end and the great artery begin?
 
 # %%
-map_film = film(159)
+map_film = film(198)
 chest = phantom.expose(map_film, SIZE)
 body = chest.a
 heart = anatomy.heart(body)
@@ -346,7 +346,7 @@ def heart_edge(y, side):
 
 def sulcus(side):
     """The deep corner between diaphragm and ribs."""
-    y = body.domes[int(side > 0)] + 1.1 * body.flat
+    y = body.domes[int(side > 0)] + 0.9 * body.flat
     return at(side * (float(anatomy.wall_at(body, y)) - 0.2), y)
 
 
