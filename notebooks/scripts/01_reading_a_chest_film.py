@@ -73,7 +73,7 @@ else:
 GOOD_FILM = {
     "number": 1, "projection": "PA", "lateral": True, "inspiration": 0.85, "rotation": 0.0,
     "tilt": 0.0, "shift": (0.0, -1.6), "field": 42.0, "arms": 0.3, "scatter": 0.2,
-    "photons": 3_000_000.0, "enhancement": 0.3, "sharpening": 0.9, "window": (0.65, 0.12),
+    "photons": 3_000_000.0, "enhancement": 0.3, "sharpening": 0.45, "window": (0.65, 0.12),
     "gamma": 1.35, "border": (-0.1,) * 4, "marker": "L", "frame": (4.0, 0.0),
 }  # fmt: skip
 SIZE = 384
@@ -198,8 +198,10 @@ table["of 1000 photons arrive"] = 1000 * np.exp(-MU * table["cm of water in the 
 table.sort_values("cm of water in the way").round(0).astype(int)
 
 # %% [markdown]
-# So the heart is white because of all that stands in one row with it: chest wall, heart, back. And the
-# liver, mere water, beats the collarbone, because there is so much of it. A film is a **sum along the
+# Air is the darkest: around the patient, in the lungs, in the windpipe, and in the stomach. The heart is
+# white because of all that stands in one row with it: chest wall, heart, back. And the liver, mere water,
+# beats the collarbone and even this pacemaker, because there is so much of it. (A real pacemaker lets next
+# to nothing through.) A film is a **sum along the
 # beam**, never a slice. (Scattered rays, left out of this sum, lay a haze over everything.) Two
 # consequences that you will use all the time:
 #
@@ -209,8 +211,8 @@ table.sort_values("cm of water in the way").round(0).astype(int)
 #   is called the *silhouette sign*.
 #
 # Here is that sum, layer by layer, up to the picture. Not all rays that arrive came straight: some were
-# scattered on their way. **Guess**: by what, and behind which organ do more of them arrive than of the
-# straight ones?
+# scattered on their way. **Guess**: by what, and behind which organs do more of them arrive than of the
+# straight ones? (In every panel white means little: few rays, or much in their way.)
 
 # %%
 ill = film(158, {"Consolidation": 0.8})
@@ -253,10 +255,11 @@ panels(
 )
 
 # %% [markdown]
-# By the patient. Scattered rays come from everywhere, so they carry hardly any picture, and there are the
-# more of them, the thicker the tissue: behind the heart often more than of the direct ones, which is why so
-# little is seen there. A grid of lead strips before the detector takes most of them away; at the bedside
-# there is often none.
+# By the patient. Scattered rays come from everywhere, so they carry hardly any picture. Thick tissue stops
+# them, too, but the straight ones even more: the *share* of scattered rays grows with thickness, and behind
+# the spine and below the diaphragm there are more of them than of the straight ones. That is why so little is
+# seen there. The last step, the *window*, chooses which range of this becomes black to white. A grid of lead
+# strips before the detector takes most of them away; at the bedside there is often none.
 #
 # ## Which way round?
 #
@@ -384,13 +387,17 @@ pointed(
 
 # %% [markdown]
 # A few words for what the arrows show. The **hilum** is the root of a lung, where its vessels enter; the
-# left one stands a little higher. The **aortic knob** is the arch of the great artery, seen end-on as it
+# left one stands a little higher. Where between knob and left heart border the edge has a waist, there the
+# heart ends. The **aortic knob** is the arch of the great artery, seen end-on as it
 # turns backwards. Heart, great vessels, windpipe and gullet together are the **mediastinum**. The right
 # **dome** is usually the higher one, with the liver under it. The **costophrenic angle** is the sharp, dark
 # corner between diaphragm and ribs: keep an eye on it.
 #
-# The phantom does not draw the chin, layers of fat, the lines of the fissures between healthy lobes,
-# nipples, or chalk in the rib cartilage. It draws the stomach's bubble in about half of its studies.
+# A lung is made of **lobes**, three on the right and two on the left, and the clefts between them are the
+# **fissures**; its air comes through **bronchi**, the branches of the windpipe.
+#
+# The phantom does not draw the chin, layers of fat, the fissures between healthy lobes, nipples, or the
+# calcium in the cartilage of ribs. It draws the stomach's bubble in about half of its studies.
 #
 # Readers go through a film in a fixed order, so that a striking finding does not end the search. One that
 # is often taught: **A**irway (windpipe: in the middle?), **B**reathing (lungs, both sides compared, down to
@@ -412,12 +419,12 @@ CASES = {  # observation: the patient, and how severe
     "Enlarged Cardiomediastinum": (119, 0.9),
     "Cardiomegaly": (179, 0.9),
     "Lung Opacity": (131, 1.0),
-    "Consolidation": (158, 0.8),
+    "Consolidation": (44, 0.8),
     "Pneumonia": (1798, 0.8),
     "Edema": (197, 0.8),
     "Atelectasis": (201, 0.5),
     "Lung Lesion": (411, 0.6),
-    "Pneumothorax": (185, 0.6),
+    "Pneumothorax": (185, 0.75),
     "Pleural Effusion": (232, 0.8),
     "Pleural Other": (218, 0.8),
     "Fracture": (244, 0.8),
@@ -480,7 +487,8 @@ panels(
     images,
     titles,
     "Which of these are No Finding?",
-    "Three synthetic films of one patient: an ordinary chest, the same chest with a pacemaker, and the same "
+    "Three synthetic films of one patient: an ordinary chest, the same chest with a pacemaker and a thin "
+    "line, and the same "
     "chest with a round shadow behind the heart that holds air over a level of fluid.",
     columns=len(images),
 )
@@ -491,10 +499,11 @@ for number, study in enumerate(normals, start=1):
 print("labels of 3:", [name for name, present in hernia.truth.items() if present])
 
 # %% [markdown]
-# Film 2 is *No Finding*, with a device. Film 3 shows part of the stomach risen through the diaphragm: a
-# hernia, a round shadow behind the heart with air over a level of fluid. It is not normal, and none of the
-# other thirteen names fits it either. So *No Finding* means "nothing abnormal", not "none of these names",
-# and neither means that the patient is well: much illness does not show on a chest film.
+# Film 2 is *No Finding*, with two devices: a pacemaker, and a line into a great vein. Film 3 shows part of
+# the stomach risen through the diaphragm: a hernia, a round shadow behind the heart with air over a level of
+# fluid. It is not normal, and none of the other thirteen names fits it either. So *No Finding* means "nothing
+# abnormal", not "none of these names", and neither means that the patient is well: much illness does not show
+# on a chest film.
 #
 # ### The middle
 #
@@ -512,7 +521,7 @@ before_and_after(
     ["Enlarged Cardiomediastinum", "Cardiomegaly"],
     "The middle: too wide above, too wide below",
     "Two rows of synthetic films, without, with, and outlined: an enlarged cardiomediastinum, whose upper "
-    "part bulges to the patient's left, and an enlarged heart.",
+    "part bulges to both sides, and an enlarged heart.",
 )
 
 # %%
@@ -539,13 +548,15 @@ before_and_after(
     ["Lung Opacity", "Consolidation", "Pneumonia"],
     "Three words for a white lung, from the vaguest to the boldest",
     "Three rows of synthetic films, without, with, and outlined: a hazy opacity in the patient's right upper "
-    "lung, dense consolidations in both lower lungs, a pneumonia of the right lung that ends above in a "
+    "lung, a dense consolidation of the left lower lung in which the heart's edge is lost, a pneumonia of the "
+    "right lung that ends above in a "
     "straight edge.",
 )
 
 # %% [markdown]
-# The pneumonia ends above in a straight line: there it meets a *fissure*, the cleft between two lobes. An
-# edge like that says "one lobe".
+# Where is the left edge of the heart in the second row? The consolidation lies beside it, so that nothing dark
+# touches it any more: the silhouette sign. And the pneumonia ends above in a straight line: there it meets a
+# fissure. An edge like that says "one lobe".
 #
 # And how would you tell the three apart? On the film alone, often you would not; radiologists do not agree on
 # it either (02 measures how much).
@@ -565,13 +576,17 @@ before_and_after(
 before_and_after(
     ["Edema", "Atelectasis", "Lung Lesion"],
     "Wet, folded, round",
-    "Three rows of synthetic films, without, with, and outlined: edema of both lungs around the hila, plates "
-    "of atelectasis over the right diaphragm, which is raised, and a round lesion in the left upper lung.",
+    "Three rows of synthetic films, without, with, and outlined: edema of both lungs around the hila, with "
+    "a white line of fluid in a fissure; plates of atelectasis over the right diaphragm, which is raised, and "
+    "a round lesion in the left upper lung.",
 )
 
 # %% [markdown]
-# One name can have several faces. **Guess** which of the three below is an atelectasis, and which is no
-# consolidation of a lobe although its name says pneumonia.
+# The white line across the right lung with edema is fluid in a fissure. And the outline of the atelectasis
+# holds more than its plates: a lung that shrinks pulls diaphragm, heart and windpipe with it.
+#
+# One name can have several faces. **Guess** which of the three below is an atelectasis, and which two are no
+# consolidation of a lobe although their name says pneumonia.
 
 # %%
 faces = [
@@ -602,12 +617,12 @@ for number, study in enumerate(faces, start=1):
 # Lung and chest wall are each covered by a thin skin, the **pleura**. Between the two there is normally
 # nothing.
 #
-# - **Pneumothorax**: air between lung and wall. *One sees* a thin white line, the lung's edge, and **beyond
-#   it no vessels**. *Confused with* a fold of skin, the edge of the shoulder blade, a tube.
-# - **Pleural Effusion**: fluid between lung and wall. *One sees*, standing, a blunt angle, then a white level
-#   that climbs at the side; lying, a veil. *Confused with* collapse or consolidation at the base, a raised
-#   diaphragm.
-# - **Pleural Other**: the rest, which is thickening, scars, chalk. *One sees* a white rim or plaques along
+# - **Pneumothorax**: air between lung and wall. *One sees* the lung's edge as a fine line, and **beyond it no
+#   vessels**. *Confused with* a fold of skin, the edge of the shoulder blade, a tube.
+# - **Pleural Effusion**: fluid between lung and wall. *One sees*, standing, a blunt angle, then white that
+#   climbs at the side (the *meniscus*); lying, a veil. *Confused with* collapse or consolidation at the base,
+#   a raised diaphragm.
+# - **Pleural Other**: the rest, which is thickening, scars, calcium. *One sees* a white rim or plaques along
 #   the wall. *Confused with* an old effusion, fat or muscle under the ribs.
 
 # %%
@@ -635,7 +650,8 @@ panels(
     [phantom.render(upright, SIZE), picture, picture],
     ["standing", "lying", "lying: what it changes"],
     "Lying down, an effusion becomes a veil",
-    "Three synthetic films of one patient with a right pleural effusion: standing, with a level at the base; "
+    "Three synthetic films of one patient with a right pleural effusion: standing, with a blunt corner at the "
+    "base; "
     "lying, with the whole right lung greyer than the left; and the same outlined.",
     masks=[None, None, phantom.masks(supine, SIZE)["Pleural Effusion"]],
 )
@@ -651,19 +667,19 @@ panels(
 #   *Confused with* edges that only cross. Many breaks do not show at all.
 # - **Support Devices**: tubes, lines, wires, pacemakers, valves. *One sees* lines and shapes that are
 #   smooth, regular, and often whiter than any tissue. *Confused with* things on the skin or under the
-#   back, and with chalk.
+#   back, and with calcium.
 
 # %%
 before_and_after(
     ["Fracture", "Support Devices"],
     "A step in the edge of a rib, and lines too smooth to be grown",
-    "Two rows of synthetic films, without, with, and outlined: several broken ribs on the patient's left "
-    "with blood inside the chest wall, and a chest tube, a port and electrodes.",
+    "Two rows of synthetic films, without, with, and outlined: several broken ribs and a broken collarbone on "
+    "the patient's left, with blood inside the chest wall, and a chest tube, a port and electrodes.",
 )
 
 # %% [markdown]
-# The outline of the fracture holds more than the breaks: the ribs beyond them have moved, and between them
-# and the lung there is blood.
+# Where broken ends lie over each other it is whiter; the collarbone shows a step. The outline of the fracture
+# holds more than the breaks: the ribs beyond them have moved, and between them and the lung there is blood.
 #
 # Which devices? **Guess** what each is for, then open the answer.
 
@@ -719,12 +735,12 @@ else:
 
 # %%
 severities = (0.2, 0.5, 0.9)
-faint = [film(244, {"Consolidation": severity}) for severity in severities]
+faint = [film(44, {"Consolidation": severity}) for severity in severities]
 panels(
     [phantom.render(study, SIZE) for study in faint],
     [f"severity {severity}" for severity in severities],
     "One consolidation, from faint to plain",
-    "Three synthetic films of one patient with a consolidation in the right lower lung at the severities "
+    "Three synthetic films of one patient with a consolidation in the left lower lung at the severities "
     "0.2, 0.5 and 0.9; at 0.2 it can hardly be seen.",
 )
 
@@ -763,7 +779,7 @@ panels(
     "One patient: two views of the first study, and two later studies",
     "Four synthetic radiographs of one patient: frontal and lateral of the first study, then the frontal "
     "views of the second and third. In the third, the left lung has drawn back from the wall.",
-    columns=4,
+    columns=2,
 )
 
 # %%
@@ -772,9 +788,10 @@ for visit in visits:
     print(f"study {visit.number}, {visit.projection}: {found}")
 
 # %% [markdown]
-# After an accident: broken ribs on the patient's right, fluid, a haze in both lungs, tubes. The ribs stay
-# broken; haze and fluid become a little less. The later films were taken in bed. And at the third visit there
-# is a pneumothorax on the left, so large that it pushes the heart to the other side.
+# After an accident: broken ribs on the patient's right, fluid in both angles, a haze in the lungs, and
+# devices. The ribs stay broken, and the port and the electrodes stay; the chest tube is gone at the second
+# visit, which was in bed. And at the third there is a pneumothorax on the left: the lung has drawn back from
+# the wall. You saw that the haze faded? The numbers say so; the films, taken in other ways, hardly do.
 #
 # ## Find it
 #
@@ -787,7 +804,7 @@ my_answers = {1: "", 2: "", 3: "", 4: ""}  # such as {1: "No Finding", …}
 # %%
 questions = {
     1: (film(214, {"Cardiomegaly": 0.7, "Pleural Effusion": 0.65}), "frontal"),
-    2: (film(174, {"Pneumothorax": 0.4}), "frontal"),
+    2: (film(4, {"Pneumothorax": 0.5}), "frontal"),
     3: (film(114), "frontal"),
     4: (film(862, {"Lung Lesion": 0.4}), "lateral"),
 }
@@ -841,8 +858,7 @@ ask(3)
 # %% [markdown]
 # **Film 3.** Both lower lungs are whiter than the upper ones. What is it?
 #
-# <details><summary>A hint</summary>Follow the white further down and out: does it stop where the lung
-# stops?</details>
+# <details><summary>A hint</summary>Follow the white outwards: does it stop where the lung stops?</details>
 
 # %%
 ask(4)
@@ -870,9 +886,10 @@ print(f"cardiothoracic ratio: {cardiothoracic_ratio(questions[1][0]):.2f}")
 answer(2)
 
 # %% [markdown]
-# On the patient's left, the vessels end at a fine white line, and between the line and the ribs there is
-# only black. The upper part is the place to look when the patient stands, since air rises. The sign is
-# an absence, which is easy to overlook. 07 and 08 ask how a heat map fares with it.
+# On the patient's left, the vessels end at a fine edge, and beyond it, up to the chest wall, it is darker and
+# empty but for the ribs. The upper part is the place to look when the patient stands, since air rises. The
+# sign is an absence, which is easy to overlook. 07 and 08 ask how the maps that are to show what a model
+# looks at fare with it.
 
 # %%
 answer(3)
@@ -886,14 +903,15 @@ answer(3)
 answer(4)
 
 # %% [markdown]
-# A round lesion, where nothing round belongs. From the front it lies *behind the heart*: here it shines
-# through, on many a real film it hardly does. Two views at right angles tell where a thing is; one never
+# A round lesion, where nothing round belongs. (*Lung Opacity* only follows from it, as the hierarchy says.)
+# From the front it lies mostly *behind the heart*: here it shines through, on many a real film it hardly does.
+# Two views at right angles tell where a thing is; one never
 # does.
 #
 # ## Look closer
 #
 # Choose a finding, make it worse, see it from the side. Two things to try: find the smallest severity at
-# which you see a pneumothorax, and watch what happens to the heart when it becomes large.
+# which you see a pneumothorax, and watch what happens to the heart when the pneumothorax becomes large.
 
 
 # %%
@@ -944,16 +962,18 @@ panels(
     [f"{name}: {what}" for what in outlines for name in pairs],
     "Two outlines of one finding",
     "Three findings, each outlined twice. Pneumothorax: the air beside the lung, and with it the heart and "
-    "dome that it displaces. Cardiomegaly: the whole heart, and only its new border. Lung lesion: both alike.",
+    "dome that it displaces. Cardiomegaly: the whole heart, and the same but for a strip over the spine. Lung "
+    "lesion: both alike.",
     masks=[
         outline(study, SIZE)[name] for outline in outlines.values() for name, study in pairs.items()
     ],
 )
 
 # %% [markdown]
-# A round lesion is where it changes the film. The air of a pneumothorax also moves the heart; and of an enlarged
-# heart most was white before. Which of the two should a heat map mark? The question has no one answer, so
-# notebook 08 says which it uses: the pixels that change, since they are all that a model can see.
+# A round lesion is where it changes the film. The air of a pneumothorax also moves the heart; and an enlarged
+# heart changes nothing where it lies over the spine, which was white before. Which of the two should a heat
+# map mark? The question has no one answer, so notebook 08 says which it uses: the pixels that change, since
+# they are all that a model can see.
 #
 # ## Take away
 #
