@@ -136,7 +136,7 @@ def draw_policy(policy):
 widgets.explore(
     draw_policy,
     "Bars of prevalence per observation under U-Ones, with U-Zeros in grey inside each bar; hedged "
-    "observations such as Pneumonia and Consolidation grow most.",
+    "observations such as Atelectasis and Consolidation grow most.",
     policy=ipywidgets.Dropdown(options=POLICIES, description="policy"),
 )
 
@@ -468,14 +468,14 @@ plots.show(
 
 # %% [markdown]
 # A report that says Cardiomegaly does not add that the cardiomediastinum is enlarged: that goes without saying,
-# and the table has a blank. Of Consolidation it is sometimes silent, sometimes doubtful, and sometimes it
-# contradicts: "pneumonia, no consolidation". Whatever the reason, a model that takes a blank for a no is taught a
-# child without its parent. Notebook 03 counts them all.
+# and the table has a blank. Of Consolidation it is mostly silent, sometimes doubtful, and sometimes it
+# contradicts: "pneumonia, no consolidation". Whatever the reason, a model that takes a blank for a no is
+# taught a child without its parent. Notebook 03 counts them all.
 #
 # ## Further: prevalence and company
 #
 # Findings come in company, and a model will use that. **Guess**: which two observations of this track's
-# training labels come together much more often than by chance, and which much less?
+# training labels come together much more often than by chance, and which less often?
 
 # %%
 binary = track.split("train")[observations] == 1
@@ -645,8 +645,9 @@ for (model, way), values in memory.items():
 # %% [markdown]
 # Split by patient, who only recognises people is at chance, as he should be. Split by image, he seems to be a
 # radiologist. The eigenfaces recognise few people, since the phantom's patients are framed anew at every visit,
-# and so they gain little; a large network recognises more of them, and nobody knows how many. The difference
-# is memory, and no new patient will ever benefit from it. `cxrlib` refuses a table in
+# and so they gain little; a large network recognises more of them, and nobody knows how many.
+# (Eigenfaces are above chance even among strangers: sick chests look alike, too.) The difference between the two
+# ways to split is memory, and no new patient will ever benefit from it. `cxrlib` refuses a table in
 # which a patient is in two splits:
 
 # %%

@@ -138,7 +138,7 @@ fig = plots.draw_hierarchy(
 plots.show(
     fig,
     "The hierarchy with the prevalence of every label among the training images: largest for "
-    "Abnormal and Opacity, smallest for leaves such as Fracture.",
+    "Abnormal and Opacity, small for leaves such as Fracture and Pleural Other, least for Uncertain.",
 )
 
 # %%
@@ -412,8 +412,9 @@ shown.loc["model"]
 # The first three columns are shares of images on which something is broken: an edge at some threshold, the sum
 # of either pair above 1, an edge or a pair at 0.5. PiShield mends every decision at
 # 0.5, and in most rows of random scores leaves a child above its parent: then some other threshold calls the
-# child alone. On a model's scores it depends on the order: hardly any row, or every third. The course's ways leave nothing at any threshold. *Moved* is the mean change of a score: of the
-# ways that leave nothing broken the projection moves least. (The conditional readout is meant for a model that
+# child alone. On a model's scores it depends on the order: a few rows in a hundred, or about every third. The
+# course's ways leave nothing at any threshold. *Moved* is the mean change of a score: on random scores, of the
+# ways that leave nothing broken, the projection moves least. (The conditional readout is meant for a model that
 # was trained with it; to read another's scores with it costs AUROC.)
 #
 # ## Further: a hierarchy of another size

@@ -21,7 +21,7 @@
 # takes, say in what five methods differ, and read a map from another layer.
 #
 # **Needs** the model with the paper's loss of notebook 05; if it is not there it is trained now, which takes
-# about four minutes. **Minutes** 20, of which one is computing.
+# four to eight minutes. **Minutes** 20, of which one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -57,9 +57,9 @@ model = run.model()
 #
 # A few hundred images of the test split are enough to look at. Beside them, where it is known, lies the
 # **mask** of every finding. The phantom knows where it drew each one: the mask holds every pixel that the
-# finding changes, so that of a pneumothorax may reach into a windpipe that it has pushed aside, where a
-# radiologist would outline the air alone. The mask of a group, such as Opacity, is all of its findings' masks
-# together. NIH has boxes for a few images. CheXpert has neither.
+# finding visibly changes, so that of a pneumothorax takes in what it has pushed aside as well, such as the
+# heart and the windpipe, where a radiologist would outline the air alone. The mask of a group, such as
+# Opacity, is all of its findings' masks together. NIH has boxes for a few images. CheXpert has neither.
 #
 # Not every one of the 21 labels can have a place in the image. Which cannot?
 
@@ -262,7 +262,9 @@ for number, name in enumerate(three):
 pd.DataFrame(on_it, index=list(ways)).T
 
 # %% [markdown]
-# Three images are an anecdote; notebook 08 counts.
+# Mind what *on it* means: on a pixel that the finding changes. On a heart that a pneumothorax has pushed
+# aside, a map is *on it* too, though the air is elsewhere. And three images are an anecdote; notebook 08
+# counts.
 #
 # And the two columns: Grad-CAM and HiResCAM. That is no accident. After the last convolution this network
 # only rescales every map and takes its mean over the image. So the derivative is the same at every place,

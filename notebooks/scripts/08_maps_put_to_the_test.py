@@ -582,9 +582,10 @@ plots.show(
 )
 
 # %% [markdown]
-# The map does give it away: the model that learnt from squares looks towards their corner. But see the third
-# picture. No square is there, and the map lies near the corner all the same. A map in the corner is not yet a
-# mark in the image.
+# The map does give it away: shown the square, the model that learnt from squares looks at its corner, and the
+# other does not. But see the third picture. No square is there and the score is low, and the map is as bright
+# as the others, since each is scaled to its own highest value. A bright place on a map is not yet a sign that
+# the model has found anything there.
 #
 # What is the cheat worth where nobody has marked anything? Guess how much of its AUROC goes.
 
@@ -613,7 +614,8 @@ print("the honest one loses less than that:           ", bool(drop["learnt witho
 values.round(3)
 
 # %% [markdown]
-# On images as planted the cheat looks like the better model, and a good part of that is the square.
+# On images as planted the cheat looks like the better model; without squares little or nothing is left of its
+# lead.
 #
 # The maps above are means over many patients. Would you have noticed from one? The record has three seeds of
 # each model, with more phantoms. "Square on the healthy" are the same patients with the square on the wrong

@@ -22,8 +22,8 @@
 # frontal radiographs.
 #
 # **Needs** the words *AUROC*, *interval* and *calibration* of notebook 06, and the model with the paper's
-# loss of notebook 05; if it is not there it is trained now, which takes about four minutes. **Minutes** 40,
-# of which about three are computing.
+# loss of notebook 05; if it is not there it is trained now, which takes four to eight minutes.
+# **Minutes** 40, of which about three are computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -151,9 +151,9 @@ both = {
 pd.Series(both, name="macro AUROC").round(3).to_frame()
 
 # %% [markdown]
-# The repair works, and the mean of the passes is about as good as one prediction without dropout: no better.
-# But the passes were made for the sake of their spread. Take the test image over which they differ most.
-# **Guess** where the spread is large: at high scores, at low ones, or in between?
+# The repair works, and the mean of the passes is about as good as one prediction without dropout; hardly
+# anything is gained. But the passes were made for the sake of their spread. Take the test image over which
+# they differ most. **Guess** where the spread is large: at high scores, at low ones, or in between?
 
 # %%
 number = int(doubt.std[:, [hierarchy.labels.index(name) for name in seen]].mean(dim=1).argmax())

@@ -22,8 +22,8 @@
 # that you choose.
 #
 # **Needs** the words *coherence* and *temperature* of notebook 06, the hierarchy of notebook 03, and the
-# model with the paper's loss of notebook 05; if it is not there it is trained now, which takes about four
-# minutes. **Minutes** 30, of which about one is computing.
+# model with the paper's loss of notebook 05; if it is not there it is trained now, which takes four to
+# eight minutes. **Minutes** 30, of which about one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -163,9 +163,9 @@ shown = pd.DataFrame(
 shown.round(2)
 
 # %% [markdown]
-# On average over the splits, every promise is kept. But one promise for all is cheap to keep: for a rare
-# label, by missing the sick. It must be made for the sick and the healthy each. (With *No Finding*, those
-# with the label are the healthy, for once.)
+# On average over the splits, every promise is kept, or very nearly. But one promise for all is cheap to
+# keep: by missing the sick, above all those with a rare label. It must be made for the sick and the healthy
+# each. (With *No Finding*, those with the label are the healthy, for once.)
 #
 # A single split of so few sick images may miss the promise by much (the column *the sick, 5% of splits
 # below*; it holds two kinds of luck, few sick to fit on and few to count): a promise is as good as its
@@ -296,7 +296,7 @@ def draw_reports(chosen):
     paths = [track.folder / rows["path"].iloc[where[row]] for row in chosen]
     pictures = data.read_images(paths, 256)
     options = {"width_ratios": [1, 0.9] * 2, "squeeze": False}
-    fig, axes = plots.figure(-(-len(chosen) // 2), 4, 11, 3.0 * -(-len(chosen) // 2), **options)
+    fig, axes = plots.figure(-(-len(chosen) // 2), 4, 11, 3.4 * -(-len(chosen) // 2), **options)
     for axis in axes.flat:
         axis.axis("off")
     for row, picture, axis, beside in zip(
@@ -306,7 +306,7 @@ def draw_reports(chosen):
         y = 1.0
         for text, colour in in_lines(row):
             beside.text(0, y, text, color=colour, fontsize=12, va="top")
-            y -= 0.085 * (1 + text.count("\n"))
+            y -= 0.075 * (1 + text.count("\n"))
     fig.suptitle(
         "Three reports that back off and are right, and one that is wrong, at a risk of 10%",
         x=0.01,
@@ -328,7 +328,7 @@ if len(chosen):
 # The promise is about what is said.
 #
 # Is the promise kept? And at the same risk, what becomes of the true findings: does backing off leave fewer
-# of them unmentioned than silence does? **Guess** by how much.
+# of them unmentioned than silence does? **Guess**, and by how much.
 #
 # A true finding may be *named*; a group above it may be said (*its group is said*), by itself or because of
 # another finding; or it is not mentioned at all.
@@ -398,8 +398,8 @@ plots.show(
 )
 
 # %% [markdown]
-# The promise is kept by both. But backing off buys little here: a few findings fewer are named, the group
-# is said of a few more, and what is left unmentioned is about the same. We expected more.
+# The promise is kept by both. But backing off buys hardly anything here: a few findings fewer are named, the
+# group is said of a few more, and what is left unmentioned is about the same. We expected more.
 #
 # Mind how that is counted. A group is also said with silence: who says Edema has said Fluid Accumulation, and
 # who says Support Devices has said Abnormal. So this count is generous: a missed pneumothorax is "mentioned"
@@ -511,7 +511,8 @@ widgets.explore(
 #   healthy each.
 # - A promise is as good as its calibration images are many. It is paid for in answers that are unsure.
 # - A hierarchy lets a model say less and be right. Whether that leaves fewer findings unmentioned has to be
-#   measured: the gain is largest where little risk is accepted, and not every model shows it.
+#   measured: with the benchmark's models the gain was largest where little risk was accepted, and not
+#   every model shows one.
 # - A promise holds for patients like those it was made with: for another hospital it must be made again.
 #
 # **Next**: 12 goes to real radiographs.
