@@ -3,25 +3,40 @@
     python benchmarks/training_seeds.py [--seeds 3]
 
 AUROC on the test split, where the truth is known: of each observation; and of each finding's
-subtlest, middle and plainest third, each against all images without the finding. Figures are means
-over the seeds. Runs are kept below runs/, so a second call only reads them; the first takes some
-five minutes a seed on one core. The result goes to results/training_seeds.json.
+subtlest, middle and plainest third, each against all images without the finding. These thirds are
+of different people. So, beside it, the same people: each finding is drawn into 60 chests without
+any, at rising severities and nothing else changed, and the mean of its logit is compared. Figures
+are means over the seeds. Runs are kept below runs/, so a second call only reads them; the first
+takes some five minutes a seed on one core. The result goes to results/training_seeds.json.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import RESULTS, phantom_runs, provenance, rounded, versions, write_json
+import torch
+from common import (
+    HIERARCHY,
+    RESULTS,
+    equalised,
+    phantom_runs,
+    provenance,
+    rounded,
+    versions,
+    write_json,
+)
 from sklearn.metrics import roc_auc_score
 
-from cxrlib import configs, data
+from cxrlib import configs, data, phantom
 from cxrlib.evaluation import read_predictions
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.phantom import FINDINGS
 
 THIRDS = ("subtlest", "middle", "plainest")
+SEVERITIES = (0.2, 0.4, 0.6, 0.8, 1.0)
+PEOPLE = 60
 
 
 def by_severity(severity, scores):
@@ -52,6 +67,33 @@ def figures(run, severities):
     ).T  # fmt: skip
 
 
+def chests(size, seed=3):
+    """(severity, finding) → the same people's images [N, 1, size, size] with that and no other."""
+    rng = np.random.default_rng(seed)
+    people = [phantom.draw_studies(rng)[0] for _ in range(PEOPLE)]
+    well = [replace(study, drawn={}, other="") for study in people]
+
+    def images(drawn):
+        grey = [phantom.render(replace(study, drawn=drawn), size) for study in well]
+        return equalised(torch.from_numpy(np.stack(grey))[:, None])
+
+    found = {(0.0, name): same for same in [images({})] for name in FINDINGS}
+    return found | {(s, name): images({name: s}) for name in FINDINGS for s in SEVERITIES}
+
+
+@torch.inference_mode()
+def raised(model, images):
+    """Finding × severity: by how much the finding's mean logit is above that of healthy chests."""
+    logits = {key: model(batch).mean(dim=0) for key, batch in images.items()}
+    table = pd.DataFrame(index=FINDINGS, columns=SEVERITIES, dtype=float)
+    for name in FINDINGS:
+        place = HIERARCHY.labels.index(name)
+        for severity in SEVERITIES:
+            change = logits[severity, name][place] - logits[0.0, name][place]
+            table.loc[name, severity] = change.item()
+    return table
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
@@ -65,14 +107,21 @@ def main():
     runs = phantom_runs(track, workshop.settings, options.seeds, workshop.name)
     aurocs, thirds = zip(*(figures(run, severities) for run in runs), strict=True)
     table, thirds = pd.DataFrame(aurocs), sum(thirds) / len(thirds)
+    images = chests(workshop.settings.size)
+    logits = sum(raised(run.model(), images) for run in runs) / len(runs)
     print(table.T.set_axis(range(len(runs)), axis=1).round(3).to_string())
     print(thirds.round(3).to_string())
+    print(logits.round(2).to_string())
     content = {
         "phantom": provenance(track),
         "versions": versions(),
         "seconds": [run.seconds for run in runs],
         "auroc": {name: column.tolist() for name, column in table.items()},
         "auroc by severity": thirds.to_dict("index"),
+        "logit by severity": {
+            name: {str(severity): value for severity, value in row.items()}
+            for name, row in logits.iterrows()
+        },
     }
     print(write_json(options.results / "training_seeds.json", rounded(content)))
 

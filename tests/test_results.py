@@ -343,4 +343,21 @@ def test_what_the_course_makes_coherent_breaks_nothing():
 def test_realism_was_measured_with_this_phantom():
     record = read("realism.json")
     assert record["phantom"]["generator"] == cohort.GENERATOR
-    assert all(0.5 < auroc <= 1 for auroc in record["told apart, AUROC"].values())
+    assert all(0.5 < auroc < 0.9 for auroc in record["told apart, AUROC"].values())
+    assert all(set(row) == {"real", "phantom"} for row in record["measures"].values())
+
+
+def test_how_hard_each_observation_is_was_measured_with_this_phantom():
+    record = read("training_seeds.json")
+    assert record["phantom"]["generator"] == cohort.GENERATOR
+    table = pd.DataFrame(record["auroc"])
+    assert table.shape == (len(record["seconds"]), 15)
+    assert np.allclose(table[list(OBSERVATIONS)].mean(axis=1), table["macro"], atol=2e-5)
+    thirds = pd.DataFrame(record["auroc by severity"]).T
+    assert set(thirds.index) == set(OBSERVATIONS) - {"No Finding"}
+    assert thirds.mean().is_monotonic_increasing
+    # Of the same people: the more severe, the higher the logit, for every finding.
+    logits = pd.DataFrame(record["logit by severity"]).T
+    assert set(logits.index) == set(thirds.index)
+    assert (logits.diff(axis=1).iloc[:, 1:] > -0.02).all(axis=None)
+    assert (logits.iloc[:, -1] > logits.iloc[:, 0]).all()
