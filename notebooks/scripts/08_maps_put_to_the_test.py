@@ -23,7 +23,7 @@
 #
 # **Needs** the five kinds of maps and the two layers of notebook 07, the groups of labels of notebook 03, the
 # AUROC of notebook 06, and the model with the paper's loss of notebook 05; if it is not there it is trained
-# now, which takes about four minutes. **Minutes** 45, of which about five are computing, the first time.
+# now, which takes four to eight minutes. **Minutes** 45, of which about five are computing, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
