@@ -560,7 +560,7 @@ for axis, (name, sample) in zip(axes.flat, samples.items(), strict=True):
     axis.set_yticks(-np.arange(len(ARMS)), [f"{arm}: {way}" for arm, way in ARMS])
     axis.set_xlabel("mean AUROC, 95% interval over patients")
     best = max(ARMS, key=lambda entry: figures(sample, *entry).loc["mean", "value"])
-    axis.set_title(f"{name}: highest is {best[0]} ({best[1]})", loc="left", fontsize=13)
+    axis.set_title(f"{name}: highest is\n{best[0]} ({best[1]})", loc="left", fontsize=13)
 plots.show(
     fig,
     "Mean AUROC with interval, for each sample a panel: the trivial cue, the workshop's model, models of "
