@@ -219,10 +219,10 @@ for name, sample in samples.items():
     plots.show(fig, f"Share of AP images with and without each label in {name}, as bars.")
 
 # %% [markdown]
-# So "it is an AP image" is a diagnosis of a kind, and nobody had to look at a lung. What else is that cheap?
-# `transfer.trivial_scores` takes four cues: the view, how light the image is, how much its grey spreads,
-# and how light two fixed boxes are after the histogram was made even. The boxes, on a phantom or an image of
-# your folder:
+# So the way an image was taken tells something of a label, one way or the other, and nobody had to look at a
+# lung. What else is that cheap? `transfer.trivial_scores` takes four cues: the view, how light the image is,
+# how much its grey spreads, and how light two fixed boxes are after the histogram was made even. The boxes,
+# on a phantom or an image of your folder:
 
 # %%
 path = track.folder / track.split("test")["path"].iloc[0]
@@ -301,10 +301,10 @@ plots.show(fig, "AUROC of the best trivial cue by label on the track at hand, as
 # Three kinds of models have seen phantoms only, and score the real images (**zero-shot**): the *workshop's*
 # own model; models of another *usual* cohort; and models of a cohort for *transfer*. In that one every second
 # patient has findings that are subtle and independent of each other, so that a model cannot lean on the
-# company that findings keep. In blue, the best that we could do: six models of the two cohorts joined, in a
+# company that findings keep. In blue, six models of the two cohorts joined, in a
 # way that a later section explains.
 #
-# **Guess**: on how many labels is the blue interval above the orange dot?
+# **Guess**: on how many labels do the six tell more than the cue does?
 
 
 # %%
@@ -481,7 +481,8 @@ for name, sample in samples.items():
 
 # %% [markdown]
 # (A square far below 0.5 tells as much as one far above: the head of *No Finding* is there to be low on the
-# ill.) A column of squares alike means that the model tells ill from healthy, whatever the illness.
+# ill.) A column of squares alike, and far from 0.5, means that the model tells ill
+# from healthy, whatever the illness; a column alike near 0.5, that it tells nothing.
 #
 # ## What helps without a single label?
 #
