@@ -95,7 +95,7 @@ print("a step of eight GPUs:", 8 * replace(config.settings, batch_size=2).batch_
 #
 # No. The interval says what *other patients* would do to the figure, and yours is of the same patients, so
 # this luck is shared. Take it out: score both on the same images, and look at the interval of the
-# *difference*.
+# *difference*. (It holds both models fixed: what another seed would do is in neither interval.)
 #
 # ```python
 # from cxrlib.evaluation import compare, read_predictions
@@ -111,7 +111,8 @@ print("a step of eight GPUs:", 8 * replace(config.settings, batch_size=2).batch_
 # ```
 #
 # A difference far above zero is a reason to look for leakage. This course has not run the paper's
-# configuration on CheXpert: the data may not be redistributed, and every figure on CheXpert here is cited.
+# configuration on CheXpert: the data may not be redistributed, and the figures above are of the authors'
+# released file.
 
 # %% [markdown]
 # ## What is different?
@@ -131,7 +132,7 @@ print("observations that NIH never labels:", ", ".join(NIH_UNLABELLED))
 # unknown where something else was found. And a model that is right where a report label is wrong loses AUROC
 # for it.
 #
-# Two benchmarks, `benchmarks/zero_shot.py` and `benchmarks/pretraining.py`, did what takes half an hour.
+# Two benchmarks, `benchmarks/zero_shot.py` and `benchmarks/pretraining.py`, did what takes too long for here.
 # Before reading a stored result, check whether it belongs to what is here now.
 
 # %%
@@ -165,7 +166,7 @@ pd.DataFrame({name: sample["halves"]["reporting"] for name, sample in samples.it
 
 # %% [markdown]
 # Because training is not the only way to learn from images. The phantom's own measures were fitted to some
-# of them; a cue, a setting, the best of eight variants gets chosen on some. What was chosen on an image
+# of them; a cue, a setting, the best of several variants gets chosen on some. What was chosen on an image
 # flatters itself there. (`transfer.reporting` says who is in which half.)
 #
 # ## Who is *not* ill?
@@ -183,15 +184,17 @@ for name, sample in samples.items():
     print(f"{'':{len(name)}}  the mean is over: {', '.join(sample['mean of'])}")
 
 # %% [markdown]
-# There, *Pneumonia* says no more than "not normal". It is No Finding turned over, and a mean over both would
-# count one contrast twice. *Lung Opacity* is so by its definition on NIH. Both are shown below, outside of
-# the mean. A label with fewer than three patients in either half is not scored at all, however many images
-# they have.
+# In the first sample, *Pneumonia* says little more than "not normal". It is nearly No Finding turned over,
+# and a mean over both would count one contrast twice. *Lung Opacity* is so by its definition on NIH. Both are
+# shown below, outside of the mean, which is of six labels that the benchmark names, where they can be scored.
+# A label with fewer than three patients with it, or without it, in either half is not scored at all,
+# however many images they have.
 #
 # ## What can be told without looking?
 #
 # A patient who cannot stand is X-rayed in bed, from front to back (**AP**); the others stand, and are X-rayed
-# from back to front (**PA**). **Guess**: of the images with Edema, how many were taken AP? And without?
+# from back to front (**PA**). **Guess**: of the images with Edema, how many were taken AP? And without? (The
+# titles pick from labels of at least ten patients: a long bar of fewer may be chance.)
 
 
 # %%
@@ -268,8 +271,9 @@ for name, sample in samples.items():
     )
 
 # %% [markdown]
-# (For *No Finding*, read "ill" as "normal".) Where the two AUROCs differ much, the choice was luck: few
-# images, or a cue of the sample and not of the disease. Where they agree, this is the bar. Whoever reports
+# (For *No Finding*, read "ill" as "normal".) Where the two AUROCs differ much, chance had a hand: the
+# patients with the label are few. Where they agree, this is the bar, be it a cue of the disease or only of
+# the sample, which both halves share. Whoever reports
 # 0.7 for a label where a box of grey has 0.7 has not shown that the model sees anything.
 #
 # Do *phantoms* give themselves away like this? Here the images at hand choose on their validation patients
@@ -301,10 +305,10 @@ plots.show(fig, "AUROC of the best trivial cue by label on the track at hand, as
 # Three kinds of models have seen phantoms only, and score the real images (**zero-shot**): the *workshop's*
 # own model; models of another *usual* cohort; and models of a cohort for *transfer*. In that one every second
 # patient has findings that are subtle and independent of each other, so that a model cannot lean on the
-# company that findings keep. In blue, six models of the two cohorts joined, in a
-# way that a later section explains.
+# company that findings keep. In blue, six models of the last two cohorts, adapted to the choosing half's
+# images (without labels) and joined, in ways that a later section explains.
 #
-# **Guess**: on how many labels do the six tell more than the cue does?
+# **Guess**: on how many labels is it decided that the six models tell more than the trivial cue?
 
 
 # %%
@@ -364,7 +368,7 @@ for name, sample in samples.items():
 
 # %% [markdown]
 # Intervals that overlap decide nothing by themselves: all three were scored on the same patients. Again it is
-# the paired difference that counts.
+# the paired difference that counts, as it did for the titles.
 
 
 # %%
@@ -407,7 +411,10 @@ for name, sample in samples.items():
         plots.show(fig, f"{name}: AUROC by label, of any pair of images and of pairs of one view.")
 
 # %% [markdown]
-# What a model loses here it owed to the view. What it keeps, it saw elsewhere; where from, this does not say.
+# What a model loses here it owed to the view; what it keeps, it saw elsewhere; where from, this does not say.
+# A label may gain, too, where the view had misled. But a change of a few hundredths is not decided here: it
+# has no interval of its own, and the two that are drawn are of the same patients. (The titles pick again from
+# labels of at least ten patients.)
 #
 # And the trivial cue? Where it is the view itself, it has 0.5 here for nothing, and to be ahead of that is no
 # feat. So let each label choose once more, by pairs of one view on the choosing half. Is what the models
@@ -437,11 +444,15 @@ for name in within:
             print(f"    {word:11}: {', '.join(words.index[words == word]) or '-'}")
 
 # %% [markdown]
+# Of so many verdicts, here and below, some may say "more" or "less" by chance alone, above all on labels of
+# few patients.
+#
 # ## Which head says it?
 #
-# The model has 21 outputs. If the one called *Edema* tells edema, does the one called *Abnormal* tell it as
-# well? Then "Edema: 0.8" would be a fine figure, and no evidence that the model knows what an edema is.
-# **Guess** how often a label's own head is the best of the 21.
+# The model has 21 outputs, its heads. If the one called *Edema* tells edema, does the one called *Abnormal*
+# tell it as well? Then "Edema: 0.8" would be a fine figure, and no evidence that the model knows what an
+# edema is. **Guess** how often a label's own head is the best of the 21. (In the figure: models of the
+# transfer cohort.)
 
 # %%
 tables = {}
@@ -482,7 +493,8 @@ for name, sample in samples.items():
 # %% [markdown]
 # (A square far below 0.5 tells as much as one far above: the head of *No Finding* is there to be low on the
 # ill.) A column of squares alike, and far from 0.5, means that the model tells ill
-# from healthy, whatever the illness; a column alike near 0.5, that it tells nothing.
+# from healthy, whatever the illness; a column alike near 0.5, that it tells nothing. And a first place by a
+# hundredth is not decided: there are no intervals here.
 #
 # ## What helps without a single label?
 #
@@ -570,8 +582,10 @@ plots.show(
 )
 
 # %% [markdown]
-# Three things change between the *usual* models as they are and all six adapted and joined: the statistics,
-# the company and the cohort. To credit one of them, change it alone and keep the others.
+# The highest of so many rows was picked on the reporting half, so its figure flatters itself: the titles
+# describe, they do not choose. And three things change between the *usual* models as they are and all six
+# adapted and joined: the statistics, the company and the cohort. To credit one of them, change it
+# alone and keep the others.
 
 # %%
 USUAL, TRANSFER, ALL = ((arm, "AdaBN, rank mean") for arm in ("usual", "transfer", "all"))
@@ -626,14 +640,16 @@ print("learning rates to choose from, on validation:", setup["learning_rates"])
 print("steps of every training, about:", setup["steps"], "of", setup["batch_size"], "images")
 
 # %% [markdown]
-# Every split tests other patients, and the difference of the arms is taken split by split. Then a mean and an
-# interval over the splits. But are a few splits of the same people so many independent experiments?
+# Every split draws anew who is tested, and the difference of the arms is taken split by split. Then
+# a mean and an interval over the splits. But are a few splits of the same people so many independent
+# experiments?
 #
 # No: the tests of any two share a good part of their patients. The plain *t* interval takes them for
 # independent and is too narrow. Nadeau and Bengio (2003) put $\frac1k + \frac{n_\text{test}}{n_\text{rest}}$
-# in place of $\frac1k$ before the variance. (That is for shared patients only: the splits also take turns
-# with a few pretrained starts, and how far other starts would change the gain is in no interval here.)
-# **Guess** by what factor that widens an interval, with the splits above.
+# in place of $\frac1k$ before the variance, for $k$ splits. (That is for shared patients only: the splits
+# also take turns with a few pretrained starts, and what other starts would do is in these intervals at best
+# in part. And the splits are of all patients, the choosing half too, to which the phantom was fitted: that
+# may flatter the pretrained arm.) **Guess** by what factor that widens an interval, with the splits above.
 
 
 # %%
@@ -704,14 +720,15 @@ for result in fewshot:
 
 # %% [markdown]
 # One is tempted to go on: "with phantoms, 100 patients are worth 200". Where the interval of a gain holds
-# zero, such a sentence counts what may not be there. What the figures are good for, then, is to say how many
-# more patients would be needed.
+# zero, such a sentence counts what may not be there. What the figures are good for, then, is to plan a larger
+# study: the interval's width says how far this one is from deciding. (What fine-tuning adds to the dotted
+# line, the pretrained model as it is, is a question of its own, and has no interval here.)
 #
 # ## Live: your folder
 #
 # If the radiographs chosen above are NIH's, a model of the transfer cohort scores their reporting half now,
 # adapted to the choosing half, beside the trivial cue. (The first time, phantoms are drawn and it is trained:
-# about five minutes.)
+# some minutes.)
 
 
 # %%
@@ -769,8 +786,8 @@ else:
 #
 # Whoever meets a model later should not have to ask what it is. What would you want to know of one that
 # someone hands you? A run's folder holds enough to say what it was made from, how good it is and what it is
-# not for: `python -m cxrlib card FOLDER`. Here is the card of the small model above. Is anything missing from
-# your list?
+# not for: `python -m cxrlib card FOLDER`. Here is the card of the small model above. Is anything on your
+# list missing from it?
 
 # %%
 card = model_card(run.folder, resamples=200)
