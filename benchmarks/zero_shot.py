@@ -52,7 +52,7 @@ from common import (
 
 from cxrlib import configs, data, training
 from cxrlib.data import ChestDataset
-from cxrlib.evaluation import patient_weights
+from cxrlib.evaluation import EvaluationError, patient_weights
 from cxrlib.evaluation.auroc import mean_over_labels, percentiles, weighted_auroc
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.transfer import (
@@ -139,14 +139,11 @@ def trivial(track, half, labels, size):
 def best_cues_within(truth, cues, views):
     """``best_cues`` by pairs within a view; where there are none, that of all, its AUROC NaN."""
     chosen = best_cues(truth, cues)
-    signed = [(cue, sign) for cue in cues for sign in (1, -1)]
     for label in truth:
-        aurocs = [stratified_auroc(truth[label], sign * cues[cue], views) for cue, sign in signed]
-        if np.isnan(aurocs).any():
+        try:
+            chosen.loc[label] = best_cues(truth[[label]], cues, views).loc[label]
+        except EvaluationError:
             chosen.loc[label, "auroc"] = np.nan
-        else:
-            best = int(np.argmax(aurocs))
-            chosen.loc[label] = [*signed[best], aurocs[best]]
     return chosen
 
 
@@ -274,7 +271,7 @@ def differences_of(ours, others, tables, inside):
 
 def size_of(table):
     """The images and patients of a table, and how many images were taken AP and PA."""
-    views = table.get("projection", pd.Series(dtype=object))
+    views = views_of(table)
     counts = {"images": len(table), "patients": int(table["patient"].nunique())}
     return counts | {view: int((views == view).sum()) for view in ("AP", "PA")}
 

@@ -160,13 +160,14 @@ def _in_boxes(images, boxes):
     return torch.stack([part.mean(dim=(1, 2)) for part in parts]).mean(dim=0)
 
 
-def best_cues(truth, cues):
+def best_cues(truth, cues, stratum=None):
     """For each label the cue that tells most, and in which direction.
 
     Parameters
     ----------
     truth : DataFrame [N, L] of 0, 1, NaN.
     cues : DataFrame [N, C], see ``trivial_scores``.
+    stratum : Series [N]; with it, what a cue tells within a stratum, see ``stratified_auroc``.
 
     Returns
     -------
@@ -175,9 +176,17 @@ def best_cues(truth, cues):
     """
     rows = {}
     for label in truth:
-        aurocs = pd.Series({cue: auroc(truth[label], cues[cue]) for cue in cues})
+        aurocs = pd.Series(
+            {
+                cue: auroc(truth[label], cues[cue])
+                if stratum is None
+                else stratified_auroc(truth[label], cues[cue], stratum)
+                for cue in cues
+            }
+        )
         if aurocs.isna().any():
-            raise EvaluationError(f"{label}: one class only, so no cue can be chosen.")
+            where = "" if stratum is None else " in every stratum"
+            raise EvaluationError(f"{label}: one class only{where}, so no cue can be chosen.")
         cue = (aurocs - 0.5).abs().idxmax()
         sign = 1 if aurocs[cue] >= 0.5 else -1
         rows[label] = {"cue": cue, "sign": sign, "auroc": max(aurocs[cue], 1 - aurocs[cue])}

@@ -129,8 +129,21 @@ def test_a_stored_picture_keeps_64_levels_black_white_and_its_colours():
     fig, axis = plots.figure(width=4, height=3)
     axis.imshow(np.arange(256, dtype=np.uint8).repeat(8).reshape(32, 64), cmap="gray")
     fig.savefig(before := io.BytesIO(), format="png", facecolor="white")
-    stored = np.asarray(Image.open(io.BytesIO(plots.png(fig, "x")["image/png"])), int)
+    stored = Image.open(io.BytesIO(plots.png(fig, "x")["image/png"]))
+    stored = np.asarray(stored.convert("RGB"), int)
     drawn = np.asarray(Image.open(before).convert("RGB"), int)
     assert stored.shape == drawn.shape
     assert np.abs(stored - drawn).max() <= 2
     assert {0, 255} <= set(np.unique(stored)) and len(np.unique(stored)) <= 64
+
+
+def test_few_colours_are_stored_as_a_palette_and_many_as_they_are():
+    for image, mode in (
+        (np.arange(64).reshape(8, 8), "P"),
+        (np.random.default_rng(0).random((40, 40, 3)), "RGB"),
+    ):
+        fig, axis = plots.figure(width=3, height=3)
+        axis.imshow(image, cmap="gray")
+        axis.axis("off")
+        stored = Image.open(io.BytesIO(plots.png(fig, "x")["image/png"]))
+        assert stored.mode == mode

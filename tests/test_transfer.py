@@ -194,6 +194,21 @@ def test_the_best_cue_and_its_direction_are_chosen_by_auroc():
         best_cues(truth * 0, cues)
 
 
+def test_within_strata_a_cue_is_chosen_that_tells_there():
+    rng = np.random.default_rng(1)
+    truth = pd.DataFrame({"Edema": rng.integers(0, 2, 200).astype(float)})
+    view = pd.Series(np.where(rng.random(200) < 0.2 + 0.6 * truth["Edema"], "AP", "PA"))
+    cues = pd.DataFrame(
+        {"view": (view == "AP") * 1.0, "dark": rng.random(200) - 0.3 * truth["Edema"]}
+    )
+    assert best_cues(truth, cues).loc["Edema", "cue"] == "view"
+    within = best_cues(truth, cues, view).loc["Edema"]
+    assert (within["cue"], within["sign"]) == ("dark", -1)
+    assert within["auroc"] == pytest.approx(slow_stratified(truth["Edema"], -cues["dark"], view))
+    with pytest.raises(EvaluationError, match="Edema: one class only in every stratum"):
+        best_cues(truth, cues, pd.Series(range(200)))
+
+
 # --- Strata and heads -----------------------------------------------------------------------------
 
 
