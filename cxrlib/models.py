@@ -1,10 +1,13 @@
-"""The network: DenseNet features and the paper's head, in two sizes."""
+"""The network: DenseNet features in two sizes, and two heads: the paper's, and one that points."""
+
+import math
 
 import torch
 from torch import nn
 from torchvision.models import DenseNet, DenseNet121_Weights, densenet121
 
 PRESETS = ("tiny", "densenet121")
+HEADS = ("paper", "pointing")
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of the channels, for which torchvision's weights were trained."""
 
@@ -47,6 +50,53 @@ class Head(nn.Sequential):
         self.dropout = nn.Dropout(dropout)
         self.logits = nn.Linear(hidden, num_labels)
 
+    def embed(self, features):
+        """What the last layer looks at, nothing dropped: [B, hidden]."""
+        return nn.Sequential(*list(self)[:-2])(features)
+
+
+class LogMeanExp(nn.Module):
+    """From a logit for every place [B, L, h, w] to one for the image [B, L].
+
+    It is the logarithm of the mean of exp(logit), that is of the places' odds: the image's odds are
+    the mean of its places'. One place that is sure is enough to raise it.
+    """
+
+    def forward(self, places):
+        return places.flatten(2).logsumexp(dim=2) - math.log(places[0, 0].numel())
+
+
+class PointingHead(nn.Sequential):
+    """A head whose maps are its answer, from feature maps [B, C, h, w] to logits [B, L].
+
+    A 3×3 convolution with ReLU, batch normalisation, dropout of whole channels, and for every label
+    a logit at every place, by a 1×1 convolution; ``LogMeanExp`` joins the places. Since the image's
+    odds are the mean of the places' odds, ``shares`` says how much of them each place holds, and no
+    gradient is needed.
+    """
+
+    def __init__(self, in_channels, num_labels, channels=128, dropout=0.5):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
+        self.relu = nn.ReLU()
+        self.norm = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout2d(dropout)
+        self.logits = nn.Conv2d(channels, num_labels, kernel_size=1)
+        self.pool = LogMeanExp()
+
+    def places(self, features):
+        """The logit of every label at every place: [B, L, h, w]."""
+        return nn.Sequential(*list(self)[:-1])(features)
+
+    def shares(self, features):
+        """Each place's share of the image's odds, for every label: [B, L, h, w], of sum 1."""
+        places = self.places(features)
+        return places.flatten(2).softmax(dim=2).view_as(places)
+
+    def embed(self, features):
+        """What the last layer looks at, on average over the places, nothing dropped: [B, C]."""
+        return nn.Sequential(self.conv, self.relu, self.norm)(features).mean(dim=(2, 3))
+
 
 class GreyToRGB(nn.Module):
     """One grey channel as three, for features made for colour photographs.
@@ -64,7 +114,7 @@ class GreyToRGB(nn.Module):
         return (images - self.mean) / self.std
 
 
-def build(preset="tiny", num_labels=21, dropout=0.5, weights="random"):
+def build(preset="tiny", num_labels=21, dropout=0.5, weights="random", head="paper"):
     """Build a ``ChestNet``, from images [B, 1, H, W] in [0, 1] to logits [B, num_labels].
 
     Parameters
@@ -75,6 +125,8 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights="random"):
     dropout : the probability in the head; the paper's is 0.5.
     weights : "random", as the paper's, or "imagenet" (densenet121 only): torchvision's, downloaded
         if they are not in its cache, behind their own normalisation.
+    head : "paper", or "pointing", a ``PointingHead`` on maps that are twice as fine: the pooling
+        before the last dense block is left out.
 
     Examples
     --------
@@ -83,6 +135,8 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights="random"):
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(PRESETS)}.")
+    if head not in HEADS:
+        raise ValueError(f"unknown head {head!r}: choose one of {', '.join(HEADS)}.")
     if weights not in ("random", "imagenet"):
         raise ValueError(f"weights={weights!r}: expected 'random' or 'imagenet'.")
     if preset == "tiny":
@@ -92,14 +146,18 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights="random"):
         net = DenseNet(growth_rate=16, block_config=(3, 3, 3), num_init_features=24)
         net.features.conv0 = nn.Conv2d(1, 24, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(net.features.conv0.weight)
-        head = Head(net.classifier.in_features, num_labels, channels=128, dropout=dropout)
-        features = net.features
+        channels, features = 128, net.features
     else:
         net = _densenet121() if weights == "imagenet" else densenet121()
         grey = GreyToRGB(*IMAGENET) if weights == "imagenet" else GreyToRGB()
-        features = nn.Sequential(grey, net.features)
-        head = Head(net.classifier.in_features, num_labels, dropout=dropout)
-    return ChestNet(nn.Sequential(features, nn.ReLU()), head)
+        channels, features = 512, nn.Sequential(grey, net.features)
+    made, width = Head, net.classifier.in_features
+    if head == "pointing":
+        made, channels = PointingHead, 128
+        last = max(name for name, _ in net.features.named_children() if "transition" in name)
+        net.features.get_submodule(last).pool = nn.Identity()
+    top = made(width, num_labels, channels=channels, dropout=dropout)
+    return ChestNet(nn.Sequential(features, nn.ReLU()), top)
 
 
 def _densenet121():

@@ -143,13 +143,22 @@ def random_tables(rows=200, seed=0, ties=False, unknown=0.0):
     return pd.DataFrame(truth, columns=LABELS), pd.DataFrame(scores, columns=LABELS)
 
 
-@pytest.fixture(scope="module")
-def model():
+def untrained(head):
     torch.manual_seed(0)
-    made = models.build("tiny")
+    made = models.build("tiny", head=head)
     with torch.no_grad():
         made(torch.rand(16, 1, 64, 64))  # batch normalisation has seen something
     return made.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return untrained("paper")
+
+
+@pytest.fixture(scope="module")
+def pointing():
+    return untrained("pointing")
 
 
 @pytest.fixture

@@ -54,6 +54,28 @@ def test_an_image_is_explained_alike_alone_and_in_a_batch(model, images):
     torch.testing.assert_close(together.features, alone, atol=1e-5, rtol=0)
 
 
+def test_a_pointing_map_says_how_much_of_the_odds_a_place_holds(pointing, images):
+    maps = explain(pointing, images, ["Edema", "Fracture"], method="pointing")
+    assert maps.features.shape == (3, 2, 8, 8)
+    assert maps.features.amax(dim=(2, 3)).eq(1).all() and maps.features.min() > 0
+    head, place = pointing.head, LABELS.index("Edema")
+    with torch.no_grad():
+        odds = head.places(pointing.features(images))[:, place].exp()
+    torch.testing.assert_close(maps.features[:, 0], odds / odds.amax(dim=(1, 2), keepdim=True))
+    # The other methods ask the same head by its gradient; the hand's Grad-CAM agrees there as well.
+    cam = explain(pointing, images, ["Edema"])
+    torch.testing.assert_close(
+        cam.features[0, 0], by_hand(pointing, images[0], "Edema"), atol=1e-5, rtol=0
+    )
+
+
+def test_pointing_needs_a_head_that_points(model, pointing, images):
+    with pytest.raises(ValueError, match="expected a model with head='pointing'"):
+        explain(model, images, method="pointing")
+    with pytest.raises(ValueError, match="finer=0"):
+        explain(pointing, images, method="pointing", finer=1)
+
+
 def test_explaining_leaves_the_model_as_it_was(model, images):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()

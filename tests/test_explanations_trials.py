@@ -87,16 +87,19 @@ def test_bad_masks_are_named():
 # --- Where the findings are -----------------------------------------------------------------------
 
 
-def test_masks_of_a_phantom_are_those_it_was_drawn_with(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "draw"), [("changes", phantom.masks), ("lesions", phantom.lesions)]
+)
+def test_masks_of_a_phantom_are_those_it_was_drawn_with(tmp_path, kind, draw):
     write_cohort(
         tmp_path / "c", {"train": 6, "valid": 1, "test": 1}, 32, processes=1, progress=False
     )
     track = data.open_track(tmp_path / "c")
     paths = list(track.split("train")["path"])
-    found = find_masks(track, paths, 32)
+    found = find_masks(track, paths, 32, kind)
     paper = paper_hierarchy()
     for row, path in enumerate(paths):
-        known = phantom.masks(study_of(track.folder, path), 32)
+        known = draw(study_of(track.folder, path), 32)
         for label in set(LABELS) - {"Uncertain", "No Finding"}:
             below = [known[n] for n in (label, *paper.descendants(label)) if n in known]
             expected = np.any(below, axis=0) if below else np.zeros((32, 32), dtype=bool)
@@ -144,6 +147,11 @@ def test_more_and_more_is_forgotten(model):
     moved = {name for name in weights if before[name].ndim > 1}
     assert moved <= changed[-1]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_pointing_head_forgets_too(pointing):
+    stages = [stage for stage, _ in randomised(pointing)]
+    assert stages == ["logits", "conv", "block 3", "block 2", "block 1", "stem"]
 
 
 def test_rank_correlation_is_scipys():
@@ -253,6 +261,8 @@ def test_masks_of_unknown_images_or_sizes_are_refused(nih_folder):
         find_masks(track, ["elsewhere.png"], 32)
     with pytest.raises(ValueError, match="size=0"):
         find_masks(track, [], 0)
+    with pytest.raises(ValueError, match="'boxes'.*changes, lesions"):
+        find_masks(track, [], 32, "boxes")
 
 
 # --- The benchmark --------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import math
 import urllib.error
 
 import pytest
@@ -30,6 +31,29 @@ def test_features_then_head_is_the_whole():
     assert torch.equal(model(images), model.head(model.features(images)))
 
 
+@pytest.mark.parametrize(("preset", "size", "side"), [("tiny", 96, 12), ("densenet121", 64, 4)])
+def test_a_pointing_head_answers_by_its_map(preset, size, side):
+    torch.manual_seed(0)
+    model = models.build(preset, head="pointing").eval()
+    features = model.features(torch.rand(2, 1, size, size))
+    assert features.shape[2:] == (side, side)  # twice as fine as with the paper's head
+    places = model.head.logits(model.head.norm(model.head.relu(model.head.conv(features))))
+    odds = model.head(features).exp()
+    torch.testing.assert_close(odds, places.exp().mean(dim=(2, 3)))  # by hand, without tricks
+    shares = model.head.shares(features)
+    torch.testing.assert_close(shares.sum(dim=(2, 3)), torch.ones(2, 21))
+    torch.testing.assert_close(shares, places.exp() / (odds * side * side)[..., None, None])
+
+
+def test_one_sure_place_raises_a_label_and_odds_of_thousands_do_not_overflow():
+    places = torch.full((1, 1, 4, 4), -8.0)
+    alike = models.LogMeanExp()(places)
+    places[0, 0, 1, 2] = 4.0
+    assert alike.item() == pytest.approx(-8.0)
+    assert models.LogMeanExp()(places).item() == pytest.approx(4 - math.log(16), abs=1e-3)
+    assert models.LogMeanExp()(places + 300).item() == pytest.approx(304 - math.log(16), abs=1e-3)
+
+
 def test_random_initialisation_follows_the_seed():
     torch.manual_seed(1)
     first = models.build("tiny").state_dict()
@@ -45,7 +69,8 @@ def test_colour_images_are_refused():
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"preset": "resnet"}, "resnet"), ({"weights": "chexpert"}, "chexpert"),
+    [({"preset": "resnet"}, "resnet"), ({"head": "neck"}, "neck"),
+     ({"weights": "chexpert"}, "chexpert"),
      ({"preset": "tiny", "weights": "imagenet"}, "no ImageNet weights")],
 )  # fmt: skip
 def test_unknown_arguments_are_named(arguments, named):

@@ -29,7 +29,7 @@ def whole_network(model, images, passes):
     """The plain way: the whole network, once a pass, with dropout on."""
     model.eval()
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.Dropout | nn.Dropout2d):
             module.train()
     with torch.no_grad():
         scores = torch.stack([model(images).sigmoid() for _ in range(passes)])
@@ -37,10 +37,12 @@ def whole_network(model, images, passes):
     return scores
 
 
-def test_passes_are_those_of_the_whole_network_in_distribution(model, images):
+@pytest.mark.parametrize("head", ["model", "pointing"])
+def test_passes_are_those_of_the_whole_network_in_distribution(head, images, request):
     torch.manual_seed(0)
-    ours = dropout_passes(model, images, 200)
-    plain = whole_network(model, images, 200)
+    net = request.getfixturevalue(head)
+    ours = dropout_passes(net, images, 200)
+    plain = whole_network(net, images, 200)
     assert ours.shape == plain.shape == (200, 3, 21)
     # 63 two-sample tests: with the same distribution, the smallest p-value is rarely this small.
     p = [

@@ -2,7 +2,8 @@
 
 A class activation map weighs the feature maps of the last convolution by what they do to the logit
 of one label. All maps of an image share its features, so these are computed once; the small head is
-then asked about every label in one batch.
+then asked about every label in one batch. A ``models.PointingHead`` needs no weighing: each place's
+share of the answer falls off on the way.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ METHODS = {
     "eigencam": EigenCAM,
 }
 """pytorch-grad-cam's methods that make sense here. Eigen-CAM is the same map for every label."""
+POINTING = "pointing"
+"""The map that a ``models.PointingHead`` answers by."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     labels : names of the labels to explain; by default all.
     method : "gradcam" (Selvaraju et al. 2017), "gradcam++" (Chattopadhyay et al. 2018), "hirescam"
         (Draelos & Carin 2020), "layercam" (Jiang et al. 2021) or "eigencam" (Muhammad & Yeasin
-        2020), on the head's convolution after its ReLU, as in the paper.
+        2020), on the head's convolution after its ReLU, as in the paper; or "pointing", of a model
+        with a ``PointingHead``: each place's share of the image's odds, over the largest share.
     names : the names of the model's outputs in order; by default the paper's 21.
     finer : 0 for that layer; 1 for the output of the last dense block but one, whose maps are twice
         as fine and which knows less of what it sees; 2 and so on, as far as the model has blocks.
@@ -68,37 +72,50 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     >>> maps.features.shape, maps.images.shape
     (torch.Size([2, 1, 6, 6]), torch.Size([2, 1, 96, 96]))
     """
-    if method not in tuple(METHODS):
-        raise ValueError(f"unknown method {method!r}: choose one of {', '.join(METHODS)}.")
+    known = (*METHODS, POINTING)
+    if method not in known:
+        raise ValueError(f"unknown method {method!r}: choose one of {', '.join(known)}.")
+    if method == POINTING and (finer or not hasattr(model.head, "shares")):
+        raise ValueError("method='pointing': expected a model with head='pointing', and finer=0.")
     check_images(images)
     names = tuple(LABELS if names is None else names)
-    outputs = model.head.logits.out_features
+    outputs = len(model.head.logits.bias)
     if len(names) != outputs:
         raise ValueError(f"{len(names)} names for a model with {outputs} outputs.")
     labels = names if labels is None else tuple(labels)
     places = find_labels(labels, names)
-    different = places[:1] if method == "eigencam" else places
-    targets = [ClassifierOutputTarget(place) for place in different]
-    shared, asked, layer = _halves(model, finer)
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        with torch.inference_mode(False):  # also for callers in inference mode
-            with torch.no_grad():
-                features = shared(images.clone())
-            if method == "eigencam" and features[0, 0].numel() > 64 * 64:  # its SVD takes too long
-                raise ValueError("Eigen-CAM of maps above 64 × 64: use smaller images or finer=0.")
-            with torch.enable_grad(), METHODS[method](asked, [layer]) as cam:
-                batches = (one.repeat(len(targets), 1, 1, 1).requires_grad_() for one in features)
-                small = torch.stack([torch.from_numpy(cam(batch, targets)) for batch in batches])
+        if method == POINTING:
+            with torch.inference_mode():
+                small = model.head.shares(model.features(images))[:, places]
+                small = small / small.amax(dim=(2, 3), keepdim=True)
+        else:
+            small = _weighed(model, images, places, method, finer)
     finally:
         for module in training:
             module.training = True
         model.zero_grad(set_to_none=True)
-    small = small.expand(-1, len(places), -1, -1)
     large = interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False)
     return Maps(small, large, labels)
+
+
+def _weighed(model, images, places, method, finer):
+    """Maps [B, L, h, w] of the labels at ``places``, by one of ``METHODS``."""
+    different = places[:1] if method == "eigencam" else places
+    targets = [ClassifierOutputTarget(place) for place in different]
+    shared, asked, layer = _halves(model, finer)
+    with torch.inference_mode(False):  # also for callers in inference mode
+        with torch.no_grad():
+            features = shared(images.clone())
+        if method == "eigencam" and features[0, 0].numel() > 64 * 64:  # its SVD takes too long
+            raise ValueError("Eigen-CAM of maps above 64 × 64: use smaller images or finer=0.")
+        with torch.enable_grad(), METHODS[method](asked, [layer]) as cam:
+            batches = (one.repeat(len(targets), 1, 1, 1).requires_grad_() for one in features)
+            small = torch.stack([torch.from_numpy(cam(batch, targets)) for batch in batches])
+    return small.expand(-1, len(places), -1, -1)
 
 
 def find_labels(labels, names):

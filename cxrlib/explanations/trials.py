@@ -19,11 +19,13 @@ from cxrlib.evaluation import checks
 from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.explanations.maps import LABELS, check_images, find_labels, stages_of
 from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
 
+MASKS = {"changes": phantom.masks, "lesions": phantom.lesions}
 THRESHOLDS = tuple(np.linspace(0.05, 0.95, 19).round(2))
 
 
-def find_masks(track, paths, size):
+def find_masks(track, paths, size, kind="changes"):
     """Where the findings of some images are known to be.
 
     Parameters
@@ -32,6 +34,8 @@ def find_masks(track, paths, size):
         findings the place is not known.
     paths : of images of the track, as in its table.
     size : of the masks, in pixels, 1 … 4,096.
+    kind : of a phantom's masks: "changes", every pixel that a finding changes, displaced organs
+        included; or "lesions", where it is, as a radiologist would outline it. NIH has boxes only.
 
     Returns
     -------
@@ -40,12 +44,14 @@ def find_masks(track, paths, size):
     mask of a group is all of its findings' masks together; on NIH, that of the boxed ones.
     """
     checks.number("size", size, 1, 4096)
+    if kind not in MASKS:
+        raise EvaluationError(f"kind={kind!r}: choose one of {', '.join(MASKS)}.")
     paths = list(paths)
     for path in set(paths) - set(track.table["path"]):
         raise EvaluationError(f"{path!r} is no image of the track.")
     if track.name == "phantom":
         draw = delayed(_phantom_masks)
-        found = Parallel(n_jobs=-1)(draw(track.folder, path, size) for path in paths)
+        found = Parallel(n_jobs=-1)(draw(track.folder, path, size, kind) for path in paths)
     elif track.name == "nih":
         by_path = dict(list(track.boxes.groupby("path")))
         found = [_box_masks(by_path.get(path), size) for path in paths]
@@ -63,9 +69,10 @@ def find_masks(track, paths, size):
     return masks
 
 
-def _phantom_masks(folder, path, size):
-    study = study_of(folder, path)
-    return phantom.masks(study, size, "lateral" if path.endswith("lateral.jpg") else "frontal")
+def _phantom_masks(folder, path, size, kind):
+    view = "lateral" if path.endswith("lateral.jpg") else "frontal"
+    found = MASKS[kind](study_of(folder, path), size, view)
+    return {name: mask for name, mask in found.items() if name in OBSERVATIONS}
 
 
 def _box_masks(boxes, size):
@@ -176,8 +183,8 @@ def randomised(model, seed=0):
     Yields
     ------
     (stage, model) : what was drawn anew last, and the copy, in evaluation mode: first "logits"
-        alone, then "dense" too, then "conv", then "block 3" and so on down to "stem", where
-        nothing is left of the training.
+        alone, then "dense" too, where the head has it, then "conv", then "block 3" and so on down
+        to "stem", where nothing is left of the training.
     """
     checks.number("seed", seed, 0)
     copy = deepcopy(model).eval()
@@ -187,7 +194,8 @@ def randomised(model, seed=0):
             stages[f"block {len(stages)}"] = []
         stages[list(stages)[-1]].append(stage)
     head = copy.head
-    stages |= {"conv": [head.conv, head.norm], "dense": [head.dense], "logits": [head.logits]}
+    stages["conv"] = [head.conv, head.norm]
+    stages |= {name: [getattr(head, name)] for name in ("dense", "logits") if hasattr(head, name)}
     for number, name in enumerate(reversed(stages)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + number)

@@ -87,13 +87,15 @@ def load_model(path, settings, hierarchy):
         if str(name).startswith(prefix) and isinstance(value, torch.Tensor)
     }
     with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and replaced at once
-        model = models.build(settings.preset, len(hierarchy.labels), settings.dropout)
+        shape = settings.preset, len(hierarchy.labels), settings.dropout
+        model = models.build(*shape, head=settings.head)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise RunError(
             f"{path}: its weights do not fit the preset {settings.preset!r} with "
-            f"{len(hierarchy.labels)} labels ({error}). Start from a model of that kind."
+            f"the {settings.head} head and {len(hierarchy.labels)} labels ({error}). Start from a "
+            "model of that kind."
         ) from error
     wrong = [name for name, value in weights.items() if not value.isfinite().all()]
     if wrong:

@@ -229,11 +229,13 @@ def load_start(path, settings, hierarchy):
     """
     if is_finished(path.parent):
         was = find_run(path.parent)
-        if was.settings.preset != settings.preset:
-            raise RunError(
-                f"{path}: its preset is {was.settings.preset!r}, this training's is "
-                f"{settings.preset!r}. Start from a run of the same preset, or change the setting."
-            )
+        for name in ("preset", "head"):
+            theirs, ours = getattr(was.settings, name), getattr(settings, name)
+            if theirs != ours:
+                raise RunError(
+                    f"{path}: its {name} is {theirs!r}, this training's is {ours!r}. Start from a "
+                    f"run of the same {name}, or change the setting."
+                )
         if was.hierarchy.labels != hierarchy.labels:
             odd = sorted(set(was.hierarchy.labels) ^ set(hierarchy.labels))
             raise RunError(

@@ -37,7 +37,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.settings, self.hierarchy = settings, hierarchy
         shape = settings.preset, len(hierarchy.labels), settings.dropout, settings.weights
-        self.model = model or models.build(*shape)
+        self.model = model or models.build(*shape, settings.head)
         self.model.to(memory_format=torch.channels_last)
         if settings.compile:
             self.model.compile()

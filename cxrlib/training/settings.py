@@ -27,6 +27,7 @@ class Settings:
     weight : of their penalty term.
     smoothing : of "smooth": how far its targets move towards one half, see ``losses.BCELoss``.
     preset, size : the model, and the side of its images in pixels.
+    head : "paper", the paper's; or "pointing", whose maps are its answer, see ``models``.
     weights : "random", as the paper's, or "imagenet" (densenet121 only), with its normalisation.
     compile : whether ``torch.compile`` makes the model faster first; it pays on a graphics card.
     equalize : whether every image's histogram is made even first (the paper's are not).
@@ -47,6 +48,7 @@ class Settings:
     smoothing: float = 0.1
     preset: str = "tiny"
     size: int = 96
+    head: str = "paper"
     weights: str = "random"
     compile: bool = False
     equalize: bool = True
@@ -63,6 +65,7 @@ class Settings:
             "method": METHODS,
             "penalties": PENALTIES,
             "preset": models.PRESETS,
+            "head": models.HEADS,
             "weights": ("random", "imagenet"),
             "compile": (False, True),
             "equalize": (False, True),

@@ -11,6 +11,8 @@ from cxrlib.data import AUGMENTATIONS, draw
 from cxrlib.evaluation import checks
 from cxrlib.explanations import check_images
 
+DROPOUT = (nn.Dropout, nn.Dropout2d)
+
 
 @dataclass(frozen=True)
 class Uncertainty:
@@ -52,8 +54,8 @@ def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
     checks.number("passes", passes, 1, 10_000)
     check_images(images)
     parts = list(model.head.children())
-    first = next((i for i, part in enumerate(parts) if isinstance(part, nn.Dropout)), None)
-    if not any(part.p > 0 for part in parts if isinstance(part, nn.Dropout)):
+    first = next((i for i, part in enumerate(parts) if isinstance(part, DROPOUT)), None)
+    if not any(part.p > 0 for part in parts if isinstance(part, DROPOUT)):
         raise ValueError("no dropout above 0 in the model's head: every pass would be the same.")
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -61,7 +63,7 @@ def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
         with torch.inference_mode():
             same = nn.Sequential(model.features, *parts[:first])(images)
             for part in parts:
-                part.training = isinstance(part, nn.Dropout)
+                part.training = isinstance(part, DROPOUT)
             repeated = same.repeat(passes, *[1] * (same.ndim - 1))
             scores = readout(nn.Sequential(*parts[first:])(repeated))
     finally:
@@ -91,13 +93,13 @@ def augmented_passes(model, images, passes=10, augment=None, seed=0, readout=tor
 
 @torch.inference_mode()
 def embed(model, images):
-    """What the head's last layer looks at: float [B, hidden]. Puts the model into evaluation mode.
+    """What the head's last layer looks at: float [B, C]. Puts the model into evaluation mode.
 
     An image far from all training images here is one that the model has no experience with.
     """
     check_images(images)
-    parts = list(model.eval().head.children())
-    return nn.Sequential(model.features, *parts[:-2])(images)
+    model.eval()
+    return model.head.embed(model.features(images))
 
 
 def decompose(scores):
