@@ -52,6 +52,7 @@ def test_all_that_decides_the_result_makes_another_run(track, monkeypatch):
         folder_of(dataclasses.replace(track, table=relabelled)),
         folder_of(track, dataclasses.replace(QUICK, seed=1)),
         folder_of(track, dataclasses.replace(QUICK, augment="none")),
+        folder_of(track, dataclasses.replace(QUICK, head="pointing")),
         folder_of(track, hierarchy=Hierarchy(PAPER.labels, PAPER.edges[1:], PAPER.none_of)),
         folder_of(track, hierarchy=rules),
         folder_of(track, trainer={"limit_train_batches": 1}),
@@ -140,6 +141,24 @@ def test_a_run_is_not_found_for_other_edges_or_rules(track, tmp_path):
     ):
         with pytest.raises(RunError, match=r"other edges or rules.*hierarchy\.yaml"):
             find_run(run.folder, other)
+
+
+def test_a_setting_that_came_later_leaves_earlier_runs_where_they_are(track, monkeypatch):
+    now = folder_of(track)
+    monkeypatch.setattr(runs, "asdict", lambda s: vars(s) | {"later": "usual"})
+    assert folder_of(track) != now
+    monkeypatch.setitem(runs.LATER, "later", "usual")
+    assert folder_of(track) == now
+
+
+def test_a_run_with_another_head_is_found_and_its_model_is_of_that_kind(track, tmp_path):
+    pointing = dataclasses.replace(QUICK, head="pointing")
+    run = train(track, PAPER, pointing, runs=tmp_path)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["settings"]["head"] == "pointing"
+    assert hasattr(find_run(run.folder).model().head, "shares")
+    with pytest.raises(RunError, match="its head is 'pointing', this training's is 'paper'"):
+        train(track, PAPER, QUICK, start=run, runs=tmp_path)
 
 
 def test_the_record_is_readable(track, tmp_path):

@@ -23,6 +23,9 @@ from cxrlib.training.checkpoints import RunError, load_model
 from cxrlib.training.methods import make_readout
 from cxrlib.training.settings import Settings, decisive
 
+LATER = {"head": "paper"}
+"""Settings that came when there were runs already, and the value that these had without a word."""
+
 RECIPE = 1
 """Raise it when the same settings and data are to give another result: earlier runs are then other
 runs. (After a mere rewording they need not be trained again.)"""
@@ -56,9 +59,10 @@ class Experiment:
     @cached_property
     def record(self):
         """What decides the result, as JSON can hold it."""
+        said = asdict(self.settings).items()
         return {
             "recipe": RECIPE,
-            "settings": asdict(self.settings),
+            "settings": {name: value for name, value in said if (name, value) not in LATER.items()},
             "hierarchy": self.data.hierarchy.to_dict(),
             "trainer": decisive(self.trainer),
             "data": data_fingerprint(self.data),
