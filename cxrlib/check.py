@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cxrlib import cohort, data
+from cxrlib.data.nih import NIH_BOXES, RSNA_BOXES
 from cxrlib.labels import OBSERVATIONS
 
 
@@ -102,11 +103,11 @@ def _nih_lines(folder):
     if there and missing:
         text += f"; not here: {', '.join(missing)}"
     test_list = (folder / "test_list.txt").is_file()
-    boxes = (folder / "BBox_List_2017.csv").is_file()
+    boxes = [name for name in (NIH_BOXES, RSNA_BOXES) if (folder / name).is_file()]
     return [
         _line("folders", text),
         _line("split", "test_list.txt" if test_list else "by patient (no test_list.txt)"),
-        _line("boxes", "BBox_List_2017.csv" if boxes else "none (no BBox_List_2017.csv)"),
+        _line("boxes", ", ".join(boxes) or f"none (no {NIH_BOXES}, no {RSNA_BOXES})"),
     ]
 
 

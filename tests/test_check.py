@@ -86,7 +86,7 @@ def test_nih_folders_lists_and_boxes_are_named(nih_folder):
     (nih_folder / "BBox_List_2017.csv").unlink()
     report = check_folder(nih_folder)
     assert "images_002; not here: images_001, images_003" in str(report)
-    assert "none (no BBox_List_2017.csv)" in str(report)
+    assert "none (no BBox_List_2017.csv, no RSNA_boxes.csv)" in str(report)
     assert "1 of 60 images are missing" in report.problems[0]
 
 

@@ -41,6 +41,30 @@ def test_nih_boxes_are_fractions(nih_folder):
     assert box[["x", "y", "width", "height"]].tolist() == [0.5, 0.25, 0.125, 0.0625]
 
 
+RSNA = "Image Index,x,y,width,height,Target\n"
+
+
+def test_rsna_boxes_are_opacities_and_an_image_without_one_has_none(nih_folder):
+    (nih_folder / "RSNA_boxes.csv").write_text(
+        f"{RSNA}00000002_000.png,,,,,0\n00000003_000.png,256.0,512,128,64.0,1\n"
+        "00000003_000.png,0,0,1024,1024,1\n99999999_000.png,1,1,1,1,1\n"
+    )
+    boxes = open_track(nih_folder).boxes
+    assert (boxes["observation"] == "Lung Opacity").all()
+    of_rsna = boxes[boxes["path"] == "images/00000003_000.png"][["x", "y", "width", "height"]]
+    assert of_rsna.to_numpy().tolist() == [[0.25, 0.5, 0.125, 0.0625], [0, 0, 1, 1]]
+    assert set(boxes["path"]) == {"images/00000001_000.png", "images/00000003_000.png"}
+    (nih_folder / "BBox_List_2017.csv").unlink()
+    assert len(open_track(nih_folder).boxes) == 2
+
+
+@pytest.mark.parametrize("row", [",,,,1", "1,1,1,1,2", "1,1,0,1,1", "1000,1,50,1,1", "a,1,1,1,1"])
+def test_rsna_boxes_that_are_none(nih_folder, row):
+    (nih_folder / "RSNA_boxes.csv").write_text(f"{RSNA}00000001_000.png,{row}\n")
+    with pytest.raises(LabelError, match=r"RSNA_boxes\.csv, line 2: .*Expected Target 0"):
+        open_track(nih_folder)
+
+
 def test_nih_box_that_is_no_number(nih_folder):
     path = nih_folder / "BBox_List_2017.csv"
     path.write_text(path.read_text().replace("512.0", "wide"))

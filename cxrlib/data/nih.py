@@ -77,23 +77,56 @@ def _read_test_list(path):
 
 
 def _read_boxes(folder, table):
-    """NIH's finding boxes, in fractions of the image's width and height."""
-    columns = ["path", "observation", "x", "y", "width", "height"]
-    source = folder / "BBox_List_2017.csv"
-    if not source.is_file():
-        return pd.DataFrame(columns=columns)
+    """NIH's boxes of findings and RSNA's of opacities, in fractions of the image's sides."""
+    found = []
+    for name, read in {NIH_BOXES: _nih_boxes, RSNA_BOXES: _rsna_boxes}.items():
+        if (folder / name).is_file():
+            found.append(read(folder / name))
+    if not found:
+        return pd.DataFrame(columns=["path", *BOX])
+    paths = table[["path"]].assign(name=table["path"].map(lambda path: Path(path).name))
+    return pd.concat(found).merge(paths, on="name")[["path", *BOX]]
+
+
+NIH_BOXES, RSNA_BOXES = "BBox_List_2017.csv", "RSNA_boxes.csv"
+BOX = ["observation", "x", "y", "width", "height"]
+
+
+def _nih_boxes(source):
     raw = read_csv(source)
     names = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")  # [x,y,w,h] is one name
     require_columns(raw, names, source)
-    raw = raw[list(names)].set_axis(["name", "finding", *columns[2:]], axis=1)
+    raw = raw[list(names)].set_axis(["name", "finding", *BOX[1:]], axis=1)
     raw["finding"] = raw["finding"].replace("Infiltrate", "Infiltration")
-    pixels = raw[columns[2:]].apply(pd.to_numeric, errors="coerce")
+    pixels = _in_pixels(raw)
+    wrong = "Expected one of NIH's findings, and x, y, w, h in pixels of the 1024 × 1024 original."
+    odd = pixels.isna().any(axis=1) | ~raw["finding"].isin(list(NIH_TO_CHEXPERT))
+    refuse(odd, raw.agg(", ".join, axis=1), source, "{}. " + wrong)
+    raw[BOX[1:]] = pixels / 1024
+    raw["observation"] = raw["finding"].map(NIH_TO_CHEXPERT)
+    return raw.dropna(subset="observation")
+
+
+def _rsna_boxes(source):
+    """Radiologists' boxes of opacities suspicious for pneumonia (Shih et al. 2019): Target 1.
+
+    They are boxes of Lung Opacity. Target 0, an image that was read and has none, is no box.
+    """
+    raw = read_csv(source)
+    names = ["Image Index", *BOX[1:], "Target"]
+    require_columns(raw, names, source)
+    raw = raw[names].rename(columns={"Image Index": "name"})
+    boxed, pixels = raw["Target"].str.strip() == "1", _in_pixels(raw)
+    wrong = "Expected Target 0, or 1 and x, y, width, height in pixels of the 1024 × 1024 original."
+    odd = (boxed & pixels.isna().any(axis=1)) | ~raw["Target"].str.strip().isin(["0", "1"])
+    refuse(odd, raw.agg(", ".join, axis=1), source, "{}. " + wrong)
+    raw[BOX[1:]] = pixels / 1024
+    return raw[boxed].assign(observation="Lung Opacity")
+
+
+def _in_pixels(raw):
+    """Boxes as numbers; NaN where one is none, or not within 1024 × 1024 pixels."""
+    pixels = raw[BOX[1:]].apply(pd.to_numeric, errors="coerce")
     inside = (pixels["x"] + pixels["width"] <= 1025) & (pixels["y"] + pixels["height"] <= 1025)
     inside &= (pixels[["x", "y"]] >= 0).all(axis=1) & (pixels[["width", "height"]] > 0).all(axis=1)
-    wrong = "Expected one of NIH's findings, and x, y, w, h in pixels of the 1024 × 1024 original."
-    odd = ~inside | ~raw["finding"].isin(list(NIH_TO_CHEXPERT))
-    refuse(odd, raw.agg(", ".join, axis=1), source, "{}. " + wrong)
-    raw[columns[2:]] = pixels / 1024
-    raw["observation"] = raw["finding"].map(NIH_TO_CHEXPERT)
-    paths = table[["path"]].assign(name=table["path"].map(lambda path: Path(path).name))
-    return raw.merge(paths, on="name")[columns].dropna(subset="observation")
+    return pixels.where(inside)

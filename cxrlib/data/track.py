@@ -22,9 +22,10 @@ class Track:
     """A folder of radiographs, read.
 
     ``name`` is "phantom", "nih" or "chexpert"; ``table`` has one row per image, ``path`` relative
-    to ``folder``; ``boxes`` holds NIH's finding boxes (empty elsewhere) as ``path, observation,
-    x, y, width, height`` in fractions of the image; ``opened`` is how it was opened, in the
-    arguments of ``configs.open_data``, so that a run can be made again.
+    to ``folder``; ``boxes`` holds the boxes of findings that NIH and RSNA drew on NIH's images (it
+    is empty elsewhere) as ``path, observation, x, y, width, height`` in fractions of the image;
+    ``opened`` is how it was opened, in the arguments of ``configs.open_data``, so that a run can be
+    made again.
     """
 
     name: str
