@@ -40,6 +40,14 @@ def test_the_workshops_config_is_the_default():
     assert read_config("workshop").settings == Settings()
 
 
+def test_the_pointing_config_differs_from_the_workshops_where_it_says_so():
+    ours, workshop = (dataclasses.asdict(read_config(n).settings) for n in ("pointing", "workshop"))
+    differ = {name for name in ours if ours[name] != workshop[name]}
+    lines = (CONFIGS / "pointing.yaml").read_text().splitlines()
+    assert differ == {line.split(":")[0].strip() for line in lines if "# *" in line}
+    assert differ == {"head", "dropout", "epochs", "small_epochs"}
+
+
 def test_the_papers_config_is_the_papers(chexpert_folder):
     """The figures of arXiv 2502.03591, one by one."""
     config = read_config("paper")

@@ -78,6 +78,22 @@ def test_only_what_is_to_be_augmented_is(track):
             assert torch.equal(seen, other_epoch) == (loaders not in changed)
 
 
+def test_training_images_are_small_in_the_small_epochs_alone(track):
+    plain, growing = (ChestData(track, PAPER, size=48, small_epochs=n) for n in (0, 2))
+    grey, _, items = plain.dataset("train").fetch(range(4))
+    for epoch, split, size in ((0, "train", 32), (1, "train", 32), (2, "train", 48)):
+        assert growing.prepare(grey, items, epoch, split).shape == (4, 1, size, size)
+    assert torch.equal(growing.prepare(grey, items, 2), plain.prepare(grey, items, 2))
+    assert growing.prepare(grey, items, 0, "valid").shape[-1] == 48
+    small, large = growing.prepare(grey, items, 0), plain.prepare(grey, items, 0)
+    # 2 small pixels stand for 3: by the mean of all of them the images are as bright as before.
+    assert torch.allclose(small.mean((1, 2, 3)), large.mean((1, 2, 3)), atol=0.01)
+    chequered = torch.zeros(1, 1, 48, 48, dtype=torch.uint8)
+    chequered[..., ::2] = 255
+    stripes = growing.prepare(chequered.expand(4, -1, -1, -1).contiguous(), items, 0)
+    assert stripes.std() < 0.3  # of 0.5: what is too fine for the small image is not aliased
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_order_of_training_follows_seed_and_epoch(track, workers):
     def numbers(seed, epoch=0):

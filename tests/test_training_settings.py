@@ -12,14 +12,18 @@ def test_settings_out_of_range_are_named():
     with pytest.raises(ValueError, match="method='bce'.*flat"):
         Settings(method="bce")
     for field, value in {
-        "epochs": 0, "size": 96.5, "lr": 0.0, "weight": -1.0, "dropout": 1.5, "seed": -1,
-        "smoothing": 1.0, "batch_size": True, "weights": "best", "compile": 1,
+        "epochs": 0, "small_epochs": -1, "size": 96.5, "lr": 0.0, "weight": -1.0, "dropout": 1.5,
+        "seed": -1, "smoothing": 1.0, "batch_size": True, "weights": "best", "compile": 1,
         "equalize": "yes", "method": ["flat"], "penalties": None, "preset": "96",
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=f"{field}=.*(expected|choose)"):
             Settings(**{field: value})
     with pytest.raises(ValueError, match="weight=nan"):
         Settings(weight=float("nan"))
+    with pytest.raises(ValueError, match="head='best'.*paper, pointing"):
+        Settings(head="best")
+    with pytest.raises(ValueError, match="small_epochs: expected a size of at least 48"):
+        Settings(small_epochs=1, size=47)
     with pytest.raises(ValueError, match="only preset='densenet121'"):
         Settings(weights="imagenet")
 

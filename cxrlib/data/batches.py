@@ -7,6 +7,7 @@ random numbers, and is the same whoever loads it. There a batch is equalised and
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 
@@ -17,6 +18,9 @@ from cxrlib.labels import OBSERVATIONS
 
 NOTHING = -1
 """In place of an image's number: no image, and nothing known. It fills up uneven shares."""
+
+SMALL = 2 / 3
+"""What is left of an image's side in the epochs that train on small ones."""
 
 
 class ChestDataset(Dataset):
@@ -95,6 +99,7 @@ class ChestData(pl.LightningDataModule):
     equalize : see ``ChestDataset``.
     workers : processes that load; 0 is quickest for small images.
     seed : of the order in which training images come, and of their augmentation.
+    small_epochs : in how many epochs, from the first, the training images are ``SMALL``.
 
     ``first_epoch`` is the epoch with which a training that was interrupted goes on.
     """
@@ -110,11 +115,13 @@ class ChestData(pl.LightningDataModule):
         seed=0,
         equalize=False,
         augment_valid=False,
+        small_epochs=0,
     ):
         super().__init__()
         self.track, self.hierarchy, self.workers, self.seed = track, hierarchy, workers, seed
         self.size, self.batch_size, self.equalize = size, batch_size, equalize
         self.augment, self.augment_valid = augment or Augmentation(), augment_valid
+        self.small_epochs = small_epochs
         self.first_epoch, self._datasets = 0, {}
 
     def targets(self, split):
@@ -135,6 +142,9 @@ class ChestData(pl.LightningDataModule):
         if split == "train" or self.augment_valid:
             stream = 2 * epoch + (split == "valid")
             images = self.augment(images, draw(self.seed, stream, items.clamp(min=0)))
+        if split == "train" and epoch < self.small_epochs:
+            size = round(SMALL * self.size)
+            images = interpolate(images, (size, size), mode="bilinear", antialias=True)
         return images
 
     def on_after_batch_transfer(self, batch, _):

@@ -35,6 +35,7 @@ def make_data(track, hierarchy, settings, workers=0):
         workers=workers,
         seed=settings.seed,
         equalize=settings.equalize,
+        small_epochs=settings.small_epochs,
     )
 
 

@@ -23,7 +23,7 @@ from cxrlib.training.checkpoints import RunError, load_model
 from cxrlib.training.methods import make_readout
 from cxrlib.training.settings import Settings, decisive
 
-LATER = {"head": "paper"}
+LATER = {"head": "paper", "small_epochs": 0}
 """Settings that came when there were runs already, and the value that these had without a word."""
 
 RECIPE = 1

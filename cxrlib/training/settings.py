@@ -37,6 +37,8 @@ class Settings:
     augment : one of ``data.AUGMENTATIONS``: "none", "chest", "strong", or "published", the paper's,
         flips included, of the validation images too.
     epochs : how many there are at most.
+    small_epochs : in how many of them, from the first, images are two thirds as wide and as high.
+        Such an epoch costs less than half, so that there can be more of them.
     batch_size, lr : images a step (of each process), and the (highest) learning rate.
     dropout : in the head.
     seed : of initialisation, order, augmentation and dropout.
@@ -55,6 +57,7 @@ class Settings:
     recipe: str = "workshop"
     augment: str = "chest"
     epochs: int = 20
+    small_epochs: int = 0
     batch_size: int = 32
     lr: float = 4e-3
     dropout: float = 0.5
@@ -78,6 +81,7 @@ class Settings:
         for name, kind, low, high in (
             ("size", int, 32, 10_000),
             ("epochs", int, 1, 100_000),
+            ("small_epochs", int, 0, 100_000),
             ("batch_size", int, 1, 100_000),
             ("seed", int, 0, 2**32 - 1),
             ("lr", float, 1e-15, 10),
@@ -86,6 +90,8 @@ class Settings:
             ("dropout", float, 0, 0.99),
         ):
             object.__setattr__(self, name, _number(name, getattr(self, name), kind, low, high))
+        if self.small_epochs and self.size < 48:
+            raise ValueError("small_epochs: expected a size of at least 48, two thirds of it 32.")
         if self.weights == "imagenet" and self.preset == "tiny":
             raise ValueError("weights='imagenet': only preset='densenet121' has ImageNet weights.")
 
