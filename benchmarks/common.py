@@ -18,6 +18,7 @@ from tqdm import tqdm
 from cxrlib import data, training
 from cxrlib.cohort import RECORD, write_cohort
 from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
 
 RESULTS = training.RUNS.parent / "results"
 HIERARCHY = paper_hierarchy()
@@ -115,6 +116,13 @@ def write_json(path, content):
 def equalised(grey):
     """Images as the course's models see them: from uint8 [N, 1, H, W] to float, 0 … 1."""
     return data.equalize(grey) / 255
+
+
+def images_of(track, rows, size):
+    """Images of a track's rows as the course's models see them: float [N, 1, size, size]."""
+    targets = HIERARCHY.derive(rows[sorted(OBSERVATIONS)])
+    dataset = data.ChestDataset(rows, track.folder, targets, size, equalize=True)
+    return dataset.prepare(dataset.fetch(range(len(dataset)))[0])
 
 
 def rounded(value):

@@ -1,83 +1,121 @@
-"""Do heat maps lie on the finding? Every method, against known masks, chance and two blind guesses.
+"""Do maps depend on what was learnt, and on the image and the label? Both heads, put to the test.
 
-    python benchmarks/explanations.py [--seeds 3] [--jobs 2] [--real NIH_FOLDER]
+    python benchmarks/explanations.py [--seeds 3] [--jobs 2] [--real NIH_FOLDER ...]
 
-The course's model (notebook 05's "paper-loss") is trained with several seeds, or found. Each is
-explained by every method, and by two remedies: maps of a finer layer, and both layers together.
-One more model is trained with a network whose last maps are twice as fine. On the phantom's test
-images, whose masks are known, each map is scored for every label, and beside it
+The models are those of ``heads.py``, with the paper's head and with the pointing head, trained or
+found. Whether their maps lie on the finding is asked there; here, for notebook 08:
 
-- ``chance``, the mask's share of the image;
-- ``mean map``, the method's average map of that label, which has not seen the image;
-- ``usual place``, the average mask of that label on the validation images.
-
-results/explanations.json then holds, for notebook 08, the rows of ``localisation``, the same on
-real radiographs with boxes (``boxes``), the randomisation test (``randomisation``) and the maps of
-a model trained on shuffled labels (``shuffled``), deletion and insertion (``deletion``), how much
-of a child's map its group's covers (``covered``), a planted shortcut (``shortcut``), and what
-burnt-in letters do on real radiographs (``letters``).
+- ``randomisation``: weights are drawn anew from the output down (Adebayo et al. 2018). The rank
+  correlation of each map with the model's own, its absolute value too, and the share of maps that
+  are the same everywhere, which count in no mean. Beside it the map of *another image* of the same
+  label: what resemblance nobody has learnt. ``spread`` is the entropy of a map over that of an even
+  one: a map of a network of chance should be less concentrated (efficient MPRT, Hedström et al.
+  2023).
+- ``shuffled``: a model trained on labels dealt out to other images, scored against lesions.
+- ``kin``: rank correlation of a group's map with its child's, on images that show the child; beside
+  it the group's map with that of a finding that is no kin, and with the child's of another image.
+- ``deletion``: areas under deletion and insertion, by finding; beside the maps, the lesion itself
+  and smooth fields of chance, three for every image.
+- ``shortcut``: a planted square, by seed: where maps are highest, and what the model is worth
+  without it.
+- ``boxes``, ``letters``: on real radiographs, against NIH's and RSNA's boxes, for models that saw
+  phantoms only (their batch normalisation adapted to the folder's images, ``transfer``), and for
+  the same fine-tuned on NIH's labels of half of the patients, scored on the other half's boxes.
+  ``hit`` is the hit rate of CheXlocalize, the pointing game. Intervals are over patients.
 """
 
 import argparse
-import json
 import os
-from dataclasses import asdict, replace
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning as pl
+import pandas as pd
 import torch
-from common import RESULTS, equalised, parallel, rounded, write_json
+from common import (
+    HIERARCHY,
+    RESULTS,
+    equalised,
+    images_of,
+    parallel,
+    provenance,
+    rounded,
+    versions,
+    which,
+    write_json,
+)
+from heads import SEEN, WAYS, all_maps, all_runs, chosen_rows, masks_of, of_others
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
-from torch import nn
 
-from cxrlib import data, explanations, models, phantom, training
-from cxrlib.cohort import RECORD, study_of, write_cohort
-from cxrlib.configs import read_config
-from cxrlib.explanations import explain
-from cxrlib.hierarchy import paper_hierarchy
-from cxrlib.labels import OBSERVATIONS
+from cxrlib import configs, data, explanations, phantom, training
+from cxrlib.cohort import study_of, write_cohort
+from cxrlib.phantom import FINDINGS
+from cxrlib.transfer import adapt_batchnorm
 
-HIERARCHY = paper_hierarchy()
 LABELS = HIERARCHY.labels
-SEEN = sorted(OBSERVATIONS)
 COHORTS = data.DEFAULT_FOLDER.parent
-WAYS = {
-    **{method: {"method": method} for method in explanations.METHODS},
-    "layercam, finer": {"method": "layercam", "finer": 1},
-    "layercam, finest": {"method": "layercam", "finer": 2},
-}
-"""Ways of making a map: what ``explain`` is asked for."""
-
-BOTH = "layercam, both layers"
-"""One more: the geometric mean of ``layercam`` and ``layercam, finer``."""
+WAYS = WAYS | {"Eigen-CAM": ("paper", {"method": "eigencam"})}
+del WAYS["pointing, same recipe"]
+HEADS = ("paper", "pointing")
+PLACES = [LABELS.index(name) for name in FINDINGS]
 
 
-# --- Models ---------------------------------------------------------------------------------------
+# --- Is the map about the model? ------------------------------------------------------------------
 
 
-def course_settings(seed):
-    """The settings of notebook 05's model with the paper's loss."""
-    workshop = read_config("workshop").settings
-    return replace(workshop, method="hbce-step", penalties="data-driven", seed=seed)
+def spread(maps):
+    """Entropy of maps [..., h, w] over that of an even one, 0 … 1; NaN where a map is empty."""
+    flat = maps.reshape(*maps.shape[:-2], -1)
+    total = flat.sum(axis=-1, keepdims=True)
+    share = np.divide(flat, total, out=np.full_like(flat, np.nan), where=total > 0)
+    return -(share * np.log(np.maximum(share, 1e-12))).sum(axis=-1) / np.log(flat.shape[-1])
 
 
-def train_one(task):
-    """Train one model, or find it; returns its folder. Tasks: (what, seed)."""
-    what, seed = task
-    track, name = data.open_track(data.DEFAULT_FOLDER), "paper-loss"
-    settings = course_settings(seed)
-    if what == "shuffled":
-        track, name = shuffled(track), "shuffled-labels"
-    elif what in ("with square", "without square"):
-        track = data.open_track(shortcut_cohort(what == "with square"), labels="truth")
-        settings = replace(read_config("methods-clean").settings, seed=seed)
-        name = what.replace(" ", "-")
-    elif what == "finer network":
-        return train_finer(track, settings)
-    return training.train(track, HIERARCHY, settings, name=name).folder
+def likeness(one, other):
+    """Rank correlation of two sets of maps, signed and not, without those that are constant."""
+    varied = (np.ptp(one, axis=(-2, -1)) > 0) & (np.ptp(other, axis=(-2, -1)) > 0)
+    if not varied.any():
+        return {"correlation": np.nan, "absolute": np.nan}
+    values = explanations.rank_correlation(one, other)[varied]
+    return {"correlation": values.mean(), "absolute": np.abs(values).mean()}
+
+
+def small_maps(model, images, asked):
+    """Maps of the findings at the features' resolution [N, F, h, w]."""
+    return all_maps(model, images, asked)[0][:, PLACES]
+
+
+def randomise(way, seed, runs, images, shown):
+    """Rows of ``randomisation``: each stage, another seed's model, and another image."""
+    kind, asked = WAYS[way]
+    model, other = (runs[kind][number % len(runs[kind])].model() for number in (seed, seed + 1))
+    own = small_maps(model, images, asked)
+    compared = {"another seed": small_maps(other, images, asked)}
+    another = own.copy()
+    for place, name in enumerate(FINDINGS):
+        another[shown[name], place] = np.roll(own[shown[name], place], 1, axis=0)
+    compared["another image"] = another
+    for stage, forgetful in explanations.randomised(model, seed=100 * seed):
+        compared[stage] = small_maps(forgetful, images, asked)
+    rows = [{"stage": "itself", "spread": _mean(own, shown, spread), "constant": _constant(own)}]
+    for stage, maps in compared.items():
+        alike = [
+            likeness(own[shown[name], place], maps[shown[name], place])
+            for place, name in enumerate(FINDINGS)
+        ]
+        row = pd.DataFrame(alike).mean().to_dict() | {"constant": _constant(maps)}
+        rows.append({"stage": stage, "spread": _mean(maps, shown, spread)} | row)
+    return [{"way": way, "seed": seed} | row for row in rows]
+
+
+def _mean(maps, shown, measured):
+    each = [measured(maps[shown[name], place]) for place, name in enumerate(FINDINGS)]
+    return float(np.nanmean([np.nanmean(values) for values in each]))
+
+
+def _constant(maps):
+    return float((np.ptp(maps, axis=(-2, -1)) == 0).mean())
 
 
 def shuffled(track):
@@ -89,211 +127,100 @@ def shuffled(track):
     return replace(track, table=table)
 
 
-SHORTCUT = "Pneumothorax"
+def settings_of(kind):
+    return configs.read_config({"paper": "workshop"}.get(kind, kind)).settings
 
 
-def shortcut_cohort(square, strength=0.9):
-    """Patients whose images carry a burnt-in square where there is a pneumothorax, or nowhere."""
-    controls = {"shortcut": SHORTCUT, "strength": strength} if square else {}
-    return write_cohort(
-        COHORTS / f"phantom-shortcut{f'{strength:+g}' if square else '-none'}",
-        patients={"train": 1000, "valid": 150, "test": 570},
-        size=64,
-        progress=False,
-        **controls,
-    )
-
-
-def finer_network():
-    """The tiny model without its last pooling: maps of 12 × 12 instead of 6 × 6 at 96 pixels."""
-    model = models.build("tiny")
-    model.features[0].transition2.pool = nn.Identity()
-    return model
-
-
-def train_finer(track, settings):
-    """Train the finer network with the course's loop; returns the folder of its weights."""
-    folder = training.RUNS / f"finer-network-seed{settings.seed}"
-    if not (folder / "weights.pt").is_file():
-        pl.seed_everything(settings.seed)
-        classifier = training.Classifier(settings, HIERARCHY, finer_network())
-        trainer = pl.Trainer(
-            max_epochs=settings.epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_checkpointing=False,
-            callbacks=[training.EpochSeed(settings.seed)],
-        )
-        trainer.fit(classifier, training.make_data(track, HIERARCHY, settings))
-        folder.mkdir(parents=True)
-        torch.save(classifier.model.state_dict(), folder / "weights.pt")
-    return folder
-
-
-def load(folder):
-    """A trained model from its folder."""
-    if not (folder / "weights.pt").is_file():
-        return training.find_run(folder, HIERARCHY).model()
-    model = finer_network()
-    model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
-    return model.eval()
-
-
-# --- Images and masks -----------------------------------------------------------------------------
-
-
-class Known:
-    """Images of a split as the models see them, and where their findings are."""
-
-    def __init__(self, track, split, size, count=None):
-        rows = (track.split(split) if split else track.table).iloc[:count]
-        targets = HIERARCHY.derive(rows[SEEN])
-        dataset = data.ChestDataset(rows, track.folder, targets, size, equalize=True)
-        self.images = torch.stack([image for image, _ in dataset])
-        self.masks = explanations.find_masks(track, rows["path"], size)
-        self.patients = rows["patient"].to_numpy()
-
-
-def each_way(model, *images):
-    """(way, one array [N, L, H, W] for each batch of images), way by way: all would fill memory."""
-    kept = {}
-    for way, asked in WAYS.items():
-        maps = [all_maps(model, batch, **asked) for batch in images]
-        if way in ("layercam", "layercam, finer"):
-            kept[way] = maps
-        yield way, maps
-    yield BOTH, [np.sqrt(a * b) for a, b in zip(*kept.values(), strict=True)]
-
-
-def all_maps(model, images, **asked):
-    """Maps [N, L, H, W] of all labels, a few images at a time."""
-    parts = [explain(model, batch, **asked).images.numpy() for batch in images.split(64)]
-    return np.concatenate(parts)
-
-
-def score_guess(tuned_on, known, scored, masks):
-    """Mean scores of one guess about one label, at the threshold best on the validation images."""
-    threshold = explanations.best_threshold(tuned_on, known)
-    scores = explanations.localisation(scored, masks, threshold).mean().to_dict()
-    return scores | {"threshold": threshold, "images": len(masks)}
-
-
-def score_maps(way, seed, valid_maps, test_maps, valid, test):
-    """Rows of ``localisation`` for one way and one model."""
+def scored(way, seed, maps, shown, masks):
+    """Rows of a way: mean scores by finding, against lesions."""
     rows = []
-    for label in (name for name in test.masks if name in valid.masks):
-        place, (fitting, known), (shown, masks) = (
-            LABELS.index(label), valid.masks[label], test.masks[label]
-        )  # fmt: skip
-        mean_map = explanations.blind_map(valid_maps[fitting, place])
-        for guess, (tuned_on, scored) in {
-            "map": (valid_maps[fitting, place], test_maps[shown, place]),
-            "mean map": (np.stack([mean_map] * len(known)), np.stack([mean_map] * len(masks))),
-        }.items():
-            about = {"way": way, "seed": seed, "label": label, "guess": guess}
-            rows.append(about | score_guess(tuned_on, known, scored, masks))
+    for name in FINDINGS:
+        where, true = masks[name]
+        kept = np.intersect1d(shown[name], where)
+        of = maps[kept, LABELS.index(name)]
+        found = explanations.localisation(of, true[np.searchsorted(where, kept)]).mean()
+        rows.append({"way": way, "seed": seed, "label": name} | found.to_dict())
     return rows
 
 
-def score_usual_place(valid, test):
-    """Rows of ``localisation`` for the average mask."""
-    rows = []
-    for label in (name for name in test.masks if name in valid.masks):
-        (_, known), (_, masks) = valid.masks[label], test.masks[label]
-        usual = known.mean(axis=0)
-        rows.append(
-            {"way": "", "seed": 0, "label": label, "guess": "usual place"}
-            | score_guess(
-                np.stack([usual] * len(known)), known, np.stack([usual] * len(masks)), masks
-            )
-        )
-    return rows
+# --- Is it about the label? -----------------------------------------------------------------------
 
 
-# --- Is the map about the model, and about the label? ---------------------------------------------
-
-
-def cover(maps, test, seed, way):
-    """Rows of ``covered``: how much of a child's map lies in its group's, where both are present.
-
-    Beside it the same with the group's map of another image that shows the child.
-    """
+def kin(way, seed, maps, shown, truth):
+    """Rows of ``kin``, for every edge whose child the phantom can show."""
     rows = []
     for group, child in HIERARCHY.edges:
-        if child not in test.masks:
+        if child not in FINDINGS:
             continue
-        shown = test.masks[child][0]
-        groups, children = (maps[shown, LABELS.index(label)] for label in (group, child))
-        rows.append(
-            {"way": way, "seed": seed, "group": group, "child": child, "images": len(shown)}
-            | {"covered": np.nanmean(explanations.covered(groups, children))}
-            | {"by_another": np.nanmean(explanations.covered(np.roll(groups, 1, 0), children))}
-        )
-    return rows
-
-
-def randomise(folders, seed, images):
-    """Rows of ``randomisation``: rank correlation with the model's own maps, stage by stage.
-
-    The stage "another seed" compares with the next seed's model: as alike as honest maps get.
-    """
-    model, other = (load(folders[number % len(folders)]) for number in (seed, seed + 1))
-    rows = []
-    for way, asked in WAYS.items():
-        own = explain(model, images, SEEN, **asked).features
-        compared = {"another seed": explain(other, images, SEEN, **asked).features}
-        for stage, forgetful in explanations.randomised(model, seed=100 * seed):
-            compared[stage] = explain(forgetful, images, SEEN, **asked).features
-        for stage, maps in compared.items():
-            correlation = float(explanations.rank_correlation(own, maps).mean())
-            rows.append({"way": way, "seed": seed, "stage": stage, "correlation": correlation})
-    return rows
-
-
-def shuffle_labels(model, confused, valid, test, count=300):
-    """Rows of ``shuffled``: maps of a model that learnt nothing true, scored like the others."""
-    rows = []
-    for way in ("gradcam", "layercam, finer"):
-        asked, chosen = WAYS[way], test.images[:count]
-        alike = explanations.rank_correlation(
-            explain(model, chosen, SEEN, **asked).features.numpy(),
-            explain(confused, chosen, SEEN, **asked).features.numpy(),
-        ).mean()
-        maps = [all_maps(confused, part.images, **asked) for part in (valid, test)]
-        for row in score_maps(way, 0, *maps, valid, test):
-            rows.append(row | {"correlation": alike})
-    return rows
-
-
-def delete_and_insert(model, seed, test, count=24):
-    """Rows of ``deletion``: areas under both curves, per way and observation."""
-    rows, rng = [], np.random.default_rng(seed)
-    for label in (name for name in SEEN if name in test.masks):
-        shown, masks = test.masks[label]
-        chosen = rng.permutation(len(shown))[:count]
-        images = test.images[shown[chosen]]
-        orders = {
-            way: explain(model, images, [label], **asked)[label] for way, asked in WAYS.items()
+        places = shown[child]
+        groups, children = (maps[places, LABELS.index(name)] for name in (group, child))
+        stranger, there = of_others(child, truth.iloc[places], maps[places])
+        pairs = {
+            "child": (groups, children),
+            "no kin": (groups[there], stranger[there]),
+            "child, another image": (groups, np.roll(children, 1, axis=0)),
         }
-        orders["random"] = rng.random((len(images), *images.shape[-2:]))
-        orders["the mask itself"] = masks[chosen].astype(float)
-        for way, maps in orders.items():
-            curves = explanations.deletion_insertion(model, images, np.asarray(maps), label)
-            areas = {
-                name: float(np.trapezoid(curve, dx=1 / (curve.shape[1] - 1), axis=1).mean())
-                for name, curve in zip(("deletion", "insertion"), curves, strict=True)
+        about = {"way": way, "seed": seed, "group": group, "child": child}
+        rows.append(about | {name: likeness(*pair)["correlation"] for name, pair in pairs.items()})
+    return rows
+
+
+# --- Deletion and insertion -----------------------------------------------------------------------
+
+
+def delete_and_insert(seed, runs, images, shown, masks, count=12):
+    """Rows of ``deletion``: areas under both curves, per kind of model, order and finding."""
+    rows, rng = [], np.random.default_rng(seed)
+    for kind in HEADS:
+        model = runs[kind][seed].model()
+        for name in FINDINGS:
+            where, true = masks[name]
+            places = np.sort(rng.permutation(np.intersect1d(shown[name], where))[:count])
+            chosen, size = images[places], images.shape[-1]
+            orders = {
+                way: explanations.explain(model, chosen, [name], **asked)[name].numpy()
+                for way, (of, asked) in WAYS.items()
+                if of == kind
             }
-            rows.append({"way": way, "seed": seed, "label": label} | areas)
+            orders["the lesion"] = true[np.searchsorted(where, places)].astype(float)
+            for number in range(3):
+                field = explanations.smooth_fields(len(places), size, seed=3 * seed + number)
+                orders[f"chance {number}"] = field
+            for order, maps in orders.items():
+                curves = explanations.deletion_insertion(model, chosen, maps, name)
+                steps = curves[0].shape[1] - 1
+                areas = [
+                    float(np.trapezoid(curve, dx=1 / steps, axis=1).mean()) for curve in curves
+                ]
+                about = {"head": kind, "seed": seed, "label": name, "order": order.split(" 0")[0]}
+                rows.append(about | dict(zip(("deletion", "insertion"), areas, strict=True)))
     return rows
 
 
 # --- A planted shortcut ---------------------------------------------------------------------------
 
+SHORTCUT = "Pneumothorax"
+LESSON = {"patients": {"train": 600, "valid": 60, "test": 250}, "size": 64, "seed": 5}
+"""The lesson of notebook 08."""
 
-def find_shortcut(seed, learnt, folder):
+
+def lesson(square):
+    """Patients whose images carry a burnt-in square where there is a pneumothorax, or nowhere."""
+    controls = {"shortcut": SHORTCUT, "strength": 0.98} if square else {}
+    folder = COHORTS / f"phantom-lesson-{'square' if square else 'plain'}"
+    return data.open_track(
+        write_cohort(folder, progress=False, **LESSON, **controls), labels="truth"
+    )
+
+
+def find_shortcut(task):
     """Rows of ``shortcut``: what a model sees in the square, and what it is worth without it."""
-    model, track = load(folder), data.open_track(shortcut_cohort(True), labels="truth")
+    kind, square, seed = task
+    short = training.Settings(size=64, epochs=15, augment="none", seed=seed)
+    short = replace(short, head=kind, dropout=settings_of(kind).dropout)
+    name = f"shortcut-{'square' if square else 'plain'}"
+    model = training.train(lesson(square), HIERARCHY, short, name=name).model("last")
+    track = lesson(True)
     rows = track.split("test")
     ill = rows[SHORTCUT].to_numpy() == 1
     planted = [study_of(track.folder, path) for path in rows["path"]]
@@ -315,19 +242,20 @@ def find_shortcut(seed, learnt, folder):
     change = scores["square on all"] - scores["no square"]
     found["score raised by the square, ill"] = change[ill].mean()
     found["score raised by the square, healthy"] = change[~ill].mean()
-    square = (pictures["square on all"] != pictures["no square"]).any(dim=0)[0].numpy()
-    region = ndimage.binary_dilation(square, iterations=3)
-    for way in ("gradcam", "layercam, finer"):
-        maps = all_maps(model, images["square on all"][ill], labels=[SHORTCUT], **WAYS[way])[:, 0]
+    stamped = (pictures["square on all"] != pictures["no square"]).any(dim=0)[0].numpy()
+    region = ndimage.binary_dilation(stamped, iterations=3)
+    for way, (of, asked) in WAYS.items():
+        if of != kind or way == "Eigen-CAM":
+            continue
+        sick = images["square on all"][ill]
+        maps = explanations.explain(model, sick, [SHORTCUT], **asked)[SHORTCUT].numpy()
         tops = maps.reshape(len(maps), -1).argmax(axis=1)
         found[f"highest point in the square, {way}"] = region.ravel()[tops].mean()
         share = maps[:, region].sum(axis=1) / np.maximum(maps.sum(axis=(1, 2)), 1e-9)
         found[f"share of the map in the square, {way}"] = share.mean()
     found["share of the image"] = region.mean()
-    return [
-        {"learnt": learnt, "seed": seed, "measure": name, "value": float(value)}
-        for name, value in found.items()
-    ]
+    about = {"head": kind, "learnt": "with square" if square else "without square", "seed": seed}
+    return [about | {"measure": name, "value": float(value)} for name, value in found.items()]
 
 
 def draw(studies, size):
@@ -337,57 +265,146 @@ def draw(studies, size):
 
 # --- Real radiographs -----------------------------------------------------------------------------
 
+FINE_TUNING = {"epochs": 10, "small_epochs": 0, "batch_size": 16, "lr": 1e-3, "augment": "chest"}
 
-def find_boxes(seed, folder, known):
-    """Rows of ``boxes``: maps of a model of the phantom, against NIH's boxes."""
-    model, rows = load(folder), []
-    for way, asked in WAYS.items():
-        for label, (shown, masks) in known.masks.items():
-            if len(shown) < 5:
+
+def half(patient):
+    """Which of two halves a patient is in, by the number."""
+    return int(patient.removeprefix("nih")) % 2
+
+
+def fine_tuned(run, track, side):
+    """A run's model, fine-tuned on the labels of the patients of one half; an eighth validates."""
+    table = track.table
+    own = table[table["patient"].map(half) == side]
+    people = np.random.default_rng(0).permutation(own["patient"].unique())
+    valid = own["patient"].isin(people[::8])
+    split = np.where(valid, "valid", "train")
+    learnt = replace(track, table=own.assign(split=split).reset_index(drop=True))
+    settings = replace(run.settings, **FINE_TUNING)
+    name = f"boxes-{track.folder.name}-{side}"
+    return training.train(learnt, HIERARCHY, settings, name=name, start=run).model()
+
+
+def find_boxes(task):
+    """Rows of ``boxes``: scores image by image, of one model and its two fine-tuned ones."""
+    kind, seed, run, folders = task
+    rows = []
+    for folder in folders:
+        track = data.open_track(folder)
+        size = run.settings.size
+        images = images_of(track, track.table, size)
+        found = explanations.find_masks(track, track.table["path"], size)
+        adapted = adapt_batchnorm(run.model(), images)
+        sides = track.table["patient"].map(half).to_numpy()
+        tuned = [fine_tuned(run, track, side) for side in (0, 1)]
+        for way, (of, asked) in WAYS.items():
+            if of != kind or way == "Eigen-CAM":
                 continue
-            maps = explain(model, known.images[shown], [label], **asked)[label]
-            scores = explanations.localisation(maps, masks).mean()
-            others = (masks.sum(axis=0) - masks) / (len(masks) - 1)  # the other images' boxes
-            usual = explanations.localisation(others, masks)
-            about = {"way": way, "seed": seed, "label": label, "images": len(shown)}
-            rows.append(
-                about
-                | scores[["hit", "auprc", "chance"]].to_dict()
-                | {f"usual_{name}": usual[name].mean() for name in ("hit", "auprc")}
-            )
+            for label in set(found) & set(FINDINGS):
+                where, true = found[label]
+                models = {"phantoms only": [adapted] * 2, "fine-tuned": tuned[::-1]}
+                for learnt, pair in models.items():
+                    both = np.stack([
+                        explanations.explain(model, images[where], [label], **asked)[label].numpy()
+                        for model in pair
+                    ])  # fmt: skip
+                    maps = both[sides[where], np.arange(len(where))]  # by who has not seen them
+                    rows += _scored_boxes(track, where, maps, true, label, way, seed, learnt)
+        if seed == 0 and kind == "paper":
+            rows += _usual_boxes(track, found)
     return rows
 
 
-def find_letters(seed, folder, track, size=96):
+def _scored_boxes(track, where, maps, true, label, way, seed, learnt):
+    about = {"way": way, "seed": seed, "learnt": learnt, "label": label}
+    scores = explanations.localisation(maps, true)[["hit", "auprc", "chance"]]
+    people = track.table["patient"].iloc[where].to_numpy()
+    paths = track.table["path"].iloc[where].to_numpy()
+    return scores.assign(folder=track.folder.name, patient=people, path=paths, **about).to_dict(
+        "records"
+    )
+
+
+def _usual_boxes(track, found):
+    """The usual place: of other patients' boxes, and of the phantom's lesions."""
+    rows, course = [], data.open_track()
+    valid = course.split("valid").reset_index(drop=True)
+    for label in set(found) & set(FINDINGS):
+        where, true = found[label]
+        people = track.table["patient"].iloc[where].to_numpy()
+        if len(set(people)) > 1:
+            others = np.stack([true[people != person].mean(axis=0) for person in people])
+            rows += _scored_boxes(
+                track, where, others, true, label, "usual place", 0, "other boxes"
+            )
+        drawn = masks_of(course, valid, true.shape[-1])["lesions"][label][1].mean(axis=0)
+        same = np.stack([drawn] * len(true))
+        rows += _scored_boxes(track, where, same, true, label, "usual place", 0, "phantoms only")
+    return rows
+
+
+def summarise(rows, resamples=2000):
+    """Means by label, way and what was learnt, over images and seeds, with intervals by patient."""
+    table, summary = pd.DataFrame(rows), []
+    for (label, way, learnt), part in table.groupby(["label", "way", "learnt"]):
+        each = part.groupby("path").agg({"patient": "first", "hit": "mean", "auprc": "mean"})
+        people, places = np.unique(each["patient"], return_inverse=True)
+        if len(each) < 5 or len(people) < 5:
+            continue
+        rng = np.random.default_rng(0)
+        draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), resamples)
+        weights = draws[:, places]
+        row = {"label": label, "way": way, "learnt": learnt}
+        row |= {"images": len(each), "patients": len(people), "chance": part["chance"].mean()}
+        for name in ("hit", "auprc"):
+            means = weights @ each[name].to_numpy() / weights.sum(axis=1)
+            row |= {name: each[name].mean()}
+            low, high = np.quantile(means, [0.025, 0.975])
+            row |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+        summary.append(row)
+    return summary
+
+
+def find_letters(task):
     """Rows of ``letters``: do maps look at burnt-in letters, and do scores change without them?"""
-    rows = track.table
-    grey = data.read_images([track.folder / path for path in rows["path"]], size)
-    marks = np.stack([burnt_in(image[0].numpy()) for image in grey])
-    has = marks.any(axis=(1, 2))
-    grey, marks = grey[has], marks[has]
-    # Paint over the letters, and as a comparison over the same pixels of the mirrored place.
-    mirrored = marks[:, :, ::-1].copy() & ~marks
-    model, found = load(folder), {}
-    with torch.inference_mode():
-        scores = {
-            name: model(equalised(paint_over(grey, where))).sigmoid().numpy()
-            for name, where in {"none": marks & False, "letters": marks, "beside": mirrored}.items()
-        }
-    maps = all_maps(model, equalised(grey), **WAYS["layercam, finer"])
-    table = []
-    for place, label in enumerate(LABELS):
-        inside = np.array([m[place][w].mean() for m, w in zip(maps, marks, strict=True)])
-        outside = np.array([m[place].mean() for m in maps])
-        found = {
-            "map on the letters, times the map's mean": inside.mean() / max(outside.mean(), 1e-9),
-            "change without the letters": np.abs(scores["letters"] - scores["none"])[:, place],
-            "change, painted elsewhere": np.abs(scores["beside"] - scores["none"])[:, place],
-        }
-        table.append(
-            {"seed": seed, "label": label, "images": int(has.sum())}
-            | {name: float(np.mean(value)) for name, value in found.items()}
+    kind, seed, run, folders = task
+    rows = []
+    for folder in folders:
+        track, size = data.open_track(folder), run.settings.size
+        grey = data.read_images([track.folder / path for path in track.table["path"]], size)
+        marks = np.stack([burnt_in(image[0].numpy()) for image in grey])
+        has = marks.any(axis=(1, 2))
+        grey, marks = grey[has], marks[has]
+        # Paint over the letters, and as a comparison over the same pixels of the mirrored place.
+        mirrored = marks[:, :, ::-1].copy() & ~marks
+        model = run.model()
+        pictures = {"none": marks & False, "letters": marks, "beside": mirrored}
+        with torch.inference_mode():
+            scores = {
+                name: model(equalised(paint_over(grey, place))).sigmoid().numpy()
+                for name, place in pictures.items()
+            }
+        way = "pointing" if kind == "pointing" else "LayerCAM, finer"
+        maps = all_maps(model, equalised(grey), WAYS[way][1])[1]
+        inside = (maps * marks[:, None]).sum(axis=(2, 3)) / marks.sum(axis=(1, 2))[:, None]
+        change, elsewhere = (
+            np.abs(scores[name] - scores["none"]).mean(axis=0) for name in ("letters", "beside")
         )
-    return table
+        ratio = inside.mean(axis=0) / np.maximum(maps.mean(axis=(0, 2, 3)), 1e-9)
+        for place, label in enumerate(LABELS):
+            about = {"head": kind, "way": way, "seed": seed, "folder": track.folder.name}
+            rows.append(
+                about
+                | {
+                    "label": label,
+                    "images": int(has.sum()),
+                    "map on the letters, times the map's mean": float(ratio[place]),
+                    "change without the letters": float(change[place]),
+                    "change, painted elsewhere": float(elsewhere[place]),
+                }
+            )
+    return rows
 
 
 def burnt_in(grey, frame=0.2, level=235):
@@ -418,81 +435,84 @@ def paint_over(grey, where):
 # --- All of it ------------------------------------------------------------------------------------
 
 
-def measure(task):
-    """The rows of one part of the work, ``(what, seed, folders)``, by their place in the result."""
-    what, seed, folder = task
-    if what in ("with square", "without square"):
-        return {"shortcut": find_shortcut(seed, what, folder)}
-    size = course_settings(0).size
-    if what == "real":
-        folder, radiographs = folder
-        track = data.open_track(radiographs)
-        return {
-            "boxes": find_boxes(seed, folder, Known(track, None, size)),
-            "letters": find_letters(seed, folder, track),
-        }
-    track = data.open_track(data.DEFAULT_FOLDER)
-    if what == "randomised":
-        return {"randomisation": randomise(folder, seed, Known(track, "test", size, 100).images)}
-    valid, test = (Known(track, split, size) for split in ("valid", "test"))
-    if what == "shuffled":
-        own = load(train_one(("course", 0)))
-        return {"shuffled": shuffle_labels(own, load(folder), valid, test)}
-    if what == "finer network":
-        rows = []
-        for way in ("gradcam", "layercam", "layercam, finer"):
-            maps = [all_maps(load(folder), part.images, **WAYS[way]) for part in (valid, test)]
-            rows += score_maps(f"finer network: {way}", 0, *maps, valid, test)
-        return {"localisation": rows}
-    model, rows, covered = load(folder), [], []
-    for way, maps in each_way(model, valid.images, test.images):
-        rows += score_maps(way, seed, *maps, valid, test)
-        covered += cover(maps[1], test, seed, way)
+def test_of(task):
+    """All that is asked of the course's models of one seed: results by name."""
+    seed, seeds, count = task
+    track, size = data.open_track(), settings_of("pointing").size
+    runs = all_runs(track, seeds)
+    test = track.split("test").reset_index(drop=True)
+    shown = chosen_rows(test, count)
+    used = np.unique(np.concatenate(list(shown.values())))
+    test = test.iloc[used].reset_index(drop=True)
+    shown = {name: np.searchsorted(used, rows) for name, rows in shown.items()}
+    images = images_of(track, test, size)
+    masks = masks_of(track, test, size)["lesions"]
+    found = {"randomisation": [], "kin": [], "shuffled": []}
+    for way, (kind, asked) in WAYS.items():
+        found["randomisation"] += randomise(way, seed, runs, images, shown)
+        found["kin"] += kin(
+            way, seed, all_maps(runs[kind][seed].model(), images, asked)[0], shown, test
+        )
     if seed == 0:
-        rows += score_usual_place(valid, test)
-    deletion = delete_and_insert(model, seed, test)
-    return {"localisation": rows, "covered": covered, "deletion": deletion}
+        for kind in HEADS:
+            settings = settings_of(kind)
+            run = training.train(shuffled(track), HIERARCHY, settings, name="shuffled-labels")
+            for way, (of, asked) in WAYS.items():
+                if of == kind:
+                    maps = all_maps(run.model(), images, asked)[1]
+                    found["shuffled"] += scored(way, seed, maps, shown, masks)
+    found["deletion"] = delete_and_insert(seed, runs, images, shown, masks)
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
-    parser.add_argument("--real", type=Path, help="a folder of NIH radiographs with boxes")
+    parser.add_argument("--images", type=int, default=20, help="that show a finding, at most")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--real", type=Path, nargs="*", default=[], help="folders of NIH with boxes"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     options = parser.parse_args()
-    seeds = range(options.seeds)
+    track, seeds = data.open_track(), range(options.seeds)
+    runs = all_runs(track, options.seeds)
     for square in (True, False):  # written once, before several processes want them
-        shortcut_cohort(square)
-    tasks = [("course", seed) for seed in seeds] + [("shuffled", 0), ("finer network", 0)]
-    tasks += [(what, seed) for what in ("with square", "without square") for seed in seeds]
-    folders = dict(zip(tasks, parallel(train_one, tasks, options.jobs, "trainings"), strict=True))
-    course = [folders["course", seed] for seed in seeds]
-    work = [("course", seed, course[seed]) for seed in seeds]
-    work += [(what, 0, folders[what, 0]) for what in ("finer network", "shuffled")]
-    work += [("randomised", seed, course) for seed in seeds]
-    work += [
-        (what, seed, folders[what, seed])
-        for what in ("with square", "without square")
-        for seed in seeds
-    ]
+        lesson(square)
+    result = {"boxes": [], "letters": [], "shortcut": []}
     if options.real:
-        work += [("real", seed, (course[seed], options.real)) for seed in seeds]
-    result = {}
-    for part in parallel(measure, work, options.jobs, "measuring"):
+        work = [(k, s, runs[k][s], options.real) for s in seeds for k in HEADS]
+        rows = [row for part in parallel(find_boxes, work, options.jobs, "boxes") for row in part]
+        result["boxes"] = summarise(rows)
+        print(pd.DataFrame(result["boxes"]).round(3).to_string())
+        work = [(k, s, runs[k][s], options.real) for s in seeds for k in HEADS]
+        for part in parallel(find_letters, work, options.jobs, "letters"):
+            result["letters"] += part
+    work = [(kind, square, s) for s in seeds for kind in HEADS for square in (True, False)]
+    for part in parallel(find_shortcut, work, options.jobs, "shortcut"):
+        result["shortcut"] += part
+    for part in parallel(test_of, [(s, options.seeds, options.images) for s in seeds], options.jobs,
+                         "tests"):  # fmt: skip
         for name, rows in part.items():
             result.setdefault(name, []).extend(rows)
-    track = data.open_track(data.DEFAULT_FOLDER)
-    drawn = json.loads((track.folder / RECORD).read_text(encoding="utf-8"))
-    record = json.loads((course[0] / "run.json").read_text(encoding="utf-8"))
     about = {
         "seeds": options.seeds,
-        "settings": asdict(course_settings(0)),
-        "ways": WAYS,
-        "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
-        "versions": {"cxrlib": metadata.version("cxrlib"), **record["versions"]},
+        "ways": {way: list(how) for way, how in WAYS.items()},
+        "phantom": provenance(track),
+        "real": [which(data.open_track(folder)) for folder in options.real],
+        "versions": versions(),
     }
-    print(write_json(options.results / "explanations.json", rounded(about | result)))
+    content = pd_none(about | result)
+    print(write_json(options.results / "explanations.json", rounded(content)))
+
+
+def pd_none(value):
+    """The same without NaN, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: pd_none(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [pd_none(inner) for inner in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 if __name__ == "__main__":

@@ -2,28 +2,34 @@
 
     python benchmarks/heads.py [--seeds 3] [--images 60]
 
-The workshop's model with the paper's head and with the pointing head (``models.PointingHead``),
-trained alike with every seed, or found below runs/. On the test images of the phantom:
+Three kinds of models, trained with every seed, or found below runs/: ``paper``, the workshop's,
+with the paper's head; ``same recipe``, trained alike with ``models.PointingHead``; ``pointing``,
+that head with its own recipe (configs/pointing.yaml). On the phantom's test images:
 
-**AUROC**, and the difference pointing − paper, mean over the seeds, with a 95% interval over
-patients that are the same for all seeds: it holds the models fixed. Each seed's is stored beside.
+**AUROC**, and the differences to ``paper``, mean over the seeds, with a 95% interval over patients
+that are the same for all seeds: it holds the models fixed. Each seed's is stored beside.
 
 **Maps**, of each finding on up to ``--images`` images that show it, against two kinds of masks:
 ``lesions``, where the finding is, and ``changes``, every pixel that it changes. ``hit`` is the
-pointing game, ``auprc`` the area under the precision-recall curve over the pixels. Beside each
-model's maps, by which a claim that a map points must be judged:
+pointing game, ``auprc`` the area under the precision-recall curve over the pixels, ``rank`` and
+``mass`` the relevance rank and mass accuracy. Beside each model's maps, by which a claim that a map
+points must be judged:
 
 - ``ceiling``, the mask itself at the resolution of the maps;
 - ``usual place``, the mean mask of the finding on the validation images: it is blind, and learnt
   from masks, which no map was;
+- ``map × usual place``, both multiplied: what a map adds to knowing where to look;
 - ``mean map``, the model's mean map of the finding: blind, and learnt from nothing;
 - ``another image``, the map of the finding on the next image that shows it;
+- ``another mask``, that image's mask as if it were a map;
 - ``another label``, the map of a finding that is not there and not of its kin, of the same image;
 - ``true positives``, the map, on those images alone whose score is above the threshold that parts
   validation images best (Youden).
 
-``edge`` is the share of maps that are highest at the image's edge, in the outermost row or column
-of the feature map; beside it the rank correlation of the maps of two seeds. results/heads.json.
+``gains`` are differences to the usual place and between ways, means over findings and seeds, with
+95% intervals over patients. ``edge`` is the share of maps that are highest at the image's edge, in
+the outermost row or column of the feature map; beside it the rank correlation of the maps of two
+seeds. "…, mean of the seeds" is one map from all models. results/heads.json.
 """
 
 import argparse
@@ -33,24 +39,32 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from common import RESULTS, phantom_runs, provenance, rounded, versions, write_json
+from common import (
+    HIERARCHY,
+    RESULTS,
+    images_of,
+    phantom_runs,
+    provenance,
+    rounded,
+    versions,
+    write_json,
+)
 from sklearn.metrics import roc_curve
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from tqdm import tqdm
 
-from cxrlib import configs, data, explanations
+from cxrlib import configs, data, explanations, training
 from cxrlib.evaluation import evaluate, read_predictions
 from cxrlib.evaluation.auroc import percentiles
-from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.phantom import FINDINGS
 
-HIERARCHY = paper_hierarchy()
 LABELS = HIERARCHY.labels
-HEADS = ("paper", "pointing")
+KINDS = ("paper", "same recipe", "pointing")
 WAYS = {
     "Grad-CAM": ("paper", {"method": "gradcam"}),
     "LayerCAM, finer": ("paper", {"method": "layercam", "finer": 1}),
+    "pointing, same recipe": ("same recipe", {"method": "pointing"}),
     "pointing": ("pointing", {"method": "pointing"}),
     "Grad-CAM of the pointing head": ("pointing", {"method": "gradcam"}),
 }
@@ -61,28 +75,24 @@ WAYS = {
 
 
 def aurocs(runs):
-    """Head → (macro AUROC and each observation's, [seeds]), and the differences with intervals."""
-    results = {}
-    for head, each in runs.items():
+    """Kind → macro AUROC by seed and each observation's, and its difference to ``paper``."""
+    found, drawn, name = {}, {}, "macro_auroc_observations"
+    for kind, each in runs.items():
         tests = [read_predictions(run.folder / "predictions.csv").split("test") for run in each]
-        results[head] = [
+        results = [
             evaluate(t.truth[SEEN], t.scores[SEEN], t.about["patient"], resamples=1000)
             for t in tests
         ]
-    found = {
-        head: {
-            "macro": [r.summary["macro_auroc_observations"] for r in each],
-            "labels": pd.DataFrame([r.per_label["auroc"] for r in each]).mean().to_dict(),
+        drawn[kind] = np.mean([r.means[name].to_numpy() for r in results], axis=0)
+        found[kind] = {
+            "macro": [r.summary[name] for r in results],
+            "labels": pd.DataFrame([r.per_label["auroc"] for r in results]).mean().to_dict(),
+            "seconds": [run.seconds for run in each],
         }
-        for head, each in results.items()
-    }
-    name = "macro_auroc_observations"
-    paper, pointing = (
-        np.mean([r.means[name].to_numpy() for r in results[head]], axis=0) for head in HEADS
-    )
-    low, high = percentiles(pd.DataFrame({name: pointing - paper}), 0.95).iloc[0]
-    gain = np.mean(found["pointing"]["macro"]) - np.mean(found["paper"]["macro"])
-    return found, {"pointing - paper": gain, "low": low, "high": high}
+        low, high = percentiles(pd.DataFrame({name: drawn[kind] - drawn["paper"]}), 0.95).iloc[0]
+        gain = np.mean(found[kind]["macro"]) - np.mean(found["paper"]["macro"])
+        found[kind] |= {"difference": gain, "low": low, "high": high}
+    return found
 
 
 SEEN = sorted(OBSERVATIONS)
@@ -106,13 +116,6 @@ def chosen_rows(table, count, seed=0):
     rng = np.random.default_rng(seed)
     shown = {name: np.flatnonzero(table[name] == 1) for name in FINDINGS}
     return {name: np.sort(rng.permutation(rows)[:count]) for name, rows in shown.items()}
-
-
-def images_of(track, rows, size):
-    """Images [N, 1, size, size] as a model sees them."""
-    targets = HIERARCHY.derive(rows[SEEN])
-    dataset = data.ChestDataset(rows, track.folder, targets, size, equalize=True)
-    return dataset.prepare(dataset.fetch(range(len(dataset)))[0])
 
 
 def masks_of(track, rows, size):
@@ -148,12 +151,14 @@ def of_others(name, truth, maps):
     return maps[np.arange(len(maps)), places], absent.any(axis=1)
 
 
+MEASURES = ["hit", "auprc", "rank", "mass"]
+
+
 def score(scored, masks):
-    """Mean ``hit`` and ``auprc`` of maps, and how many there were."""
+    """``MEASURES`` of maps against masks, image by image."""
     if not len(masks):
-        return {"hit": None, "auprc": None, "images": 0}
-    found = explanations.localisation(scored, masks)[["hit", "auprc"]].mean()
-    return found.to_dict() | {"images": len(masks)}
+        return pd.DataFrame(columns=MEASURES, dtype=float)
+    return explanations.localisation(scored, masks)[MEASURES]
 
 
 def at_edge(small):
@@ -163,38 +168,110 @@ def at_edge(small):
     return float(np.mean((np.minimum(row, column) == 0) | (np.maximum(row, column) == side - 1)))
 
 
-def measure(way, seed, run, small, large, about, masks, valid_masks, chosen):
-    """Rows of one way and one seed: finding × kind of mask × guess."""
-    rows, cuts, side = [], thresholds(run), small.shape[-1]
-    predicted = read_predictions(run.folder / "predictions.csv").split("test")
-    scores = predicted.scores.set_axis(predicted.about["Path"])
-    for name in FINDINGS:
-        place = LABELS.index(name)
-        edge = at_edge(small[chosen[name], place])
-        sure = scores.loc[about["path"].iloc[chosen[name]], name].to_numpy() >= cuts[name]
-        for kind, found in masks.items():
-            where, all_masks = found[name]
-            kept = np.isin(chosen[name], where)
-            shown, sure_here = chosen[name][kept], sure[kept]
-            true = all_masks[np.searchsorted(where, shown)]
-            maps = large[shown, place]
-            another, there = of_others(name, about.iloc[shown], large[shown])
-            mean = np.stack([maps.mean(axis=0)] * len(true))
-            usual = np.stack([valid_masks[kind][name][1].mean(axis=0)] * len(true))
-            guesses = {
-                "map": (maps, true),
-                "true positives": (maps[sure_here], true[sure_here]),
-                "mean map": (mean, true),
-                "another image": (np.roll(maps, 1, axis=0), true),
-                "another label": (another[there], true[there]),
-                "ceiling": (coarse(true, side), true),
-            }
-            if seed == 0:
-                guesses["usual place"] = usual, true
-            for guess, pair in guesses.items():
-                row = {"way": way, "seed": seed, "label": name, "mask": kind, "guess": guess}
-                rows.append(row | score(*pair) | ({"edge": edge} if guess == "map" else {}))
-    return rows
+def guesses(name, maps, shown, true, about, usual, sure):
+    """What is compared with the masks ``true`` of the images ``shown``: guess → (maps, masks)."""
+    own = maps[shown, LABELS.index(name)]
+    another, there = of_others(name, about.iloc[shown], maps[shown])
+    return {
+        "map": (own, true),
+        "true positives": (own[sure], true[sure]),
+        "map × usual place": (own * usual, true),
+        "mean map": (np.stack([own.mean(axis=0)] * len(true)), true),
+        "another image": (np.roll(own, 1, axis=0), true),
+        "another label": (another[there], true[there]),
+    }
+
+
+def blind(true, usual, side):
+    """The guesses that no model makes."""
+    return {
+        "usual place": (np.stack([usual] * len(true)), true),
+        "another mask": (np.roll(true, 1, axis=0).astype(float), true),
+        "ceiling": (coarse(true, side), true),
+    }
+
+
+class Bench:
+    """The images, their masks, and every score of every guess about them."""
+
+    def __init__(self, track, size, count):
+        self.test, valid = (
+            track.split(split).reset_index(drop=True) for split in ("test", "valid")
+        )
+        chosen = chosen_rows(self.test, count)
+        used = np.unique(np.concatenate(list(chosen.values())))
+        self.test = self.test.iloc[used].reset_index(drop=True)
+        self.chosen = {name: np.searchsorted(used, rows) for name, rows in chosen.items()}
+        self.images = images_of(track, self.test, size)
+        self.masks, valid_masks = (masks_of(track, rows, size) for rows in (self.test, valid))
+        self.usual = {
+            kind: {name: found[name][1].mean(axis=0) for name in FINDINGS}
+            for kind, found in valid_masks.items()
+        }
+        self.scores = []
+
+    def measure(self, way, seed, small, large, run=None):
+        """Score the maps [N, L, H, W] of one way and seed, and the guesses beside them."""
+        cuts = thresholds(run) if run else dict.fromkeys(FINDINGS, 0.0)
+        scores = pd.DataFrame(1.0, self.test["path"], FINDINGS)
+        if run:
+            predicted = read_predictions(run.folder / "predictions.csv").split("test")
+            scores = predicted.scores.set_axis(predicted.about["Path"])
+        for name in FINDINGS:
+            for kind, found in self.masks.items():
+                where, all_masks = found[name]
+                shown = self.chosen[name][np.isin(self.chosen[name], where)]
+                true, usual = all_masks[np.searchsorted(where, shown)], self.usual[kind][name]
+                sure = scores.loc[self.test["path"].iloc[shown], name].to_numpy() >= cuts[name]
+                made = guesses(name, large, shown, true, self.test, usual, sure)
+                if run is None:  # of several models there is no one threshold
+                    del made["true positives"]
+                if seed == 0:
+                    made |= blind(true, usual, small.shape[-1])
+                for guess, (maps, masks) in made.items():
+                    patients = self.test["patient"].iloc[shown].to_numpy()
+                    patients = patients[sure] if guess == "true positives" else patients
+                    found_here = score(maps, masks)
+                    if guess not in ("another label", "true positives"):
+                        found_here = found_here.assign(patient=patients)
+                    about = {"way": way, "seed": seed, "label": name, "mask": kind, "guess": guess}
+                    self.scores.append(found_here.assign(**about))
+
+    def rows(self):
+        """Means by way, seed, label, mask and guess, and how many images there were."""
+        table = pd.concat(self.scores, ignore_index=True)
+        by = table.groupby(["way", "seed", "label", "mask", "guess"], sort=False)
+        return by[MEASURES].mean().assign(images=by.size()).reset_index(), table
+
+
+def gains(table, pairs, resamples=2000):
+    """For pairs of (way, guess): mean difference over findings and seeds, with 95% intervals.
+
+    Patients are drawn, the same for all findings; findings count alike.
+    """
+    table = table[table["mask"] == "lesions"]
+    people, rng = table["patient"].dropna().unique(), np.random.default_rng(0)
+    draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), resamples)
+    draws = np.vstack([np.ones(len(people)), draws])  # first, as they are
+    place = {person: number for number, person in enumerate(people)}
+
+    def drawn(way, guess, measure):
+        of = table[(table["way"] == way) & (table["guess"] == guess)]
+        means = []
+        for _, rows in of.groupby("label"):
+            weights = draws[:, rows["patient"].map(place)]
+            total = weights.sum(axis=1)
+            means.append((weights @ rows[measure].to_numpy(float)) / np.where(total, total, np.nan))
+        return np.nanmean(means, axis=0)
+
+    found = []
+    for one, other in pairs:
+        for measure in ("hit", "auprc"):
+            difference = drawn(*one, measure) - drawn(*other, measure)
+            low, high = np.quantile(difference[1:], [0.025, 0.975])
+            row = {"way": " · ".join(one), "than": " · ".join(other), "measure": measure}
+            found.append(row | {"difference": difference[0], "low": low, "high": high})
+    return found
 
 
 def all_maps(model, images, asked):
@@ -206,56 +283,73 @@ def all_maps(model, images, asked):
     )
 
 
+def all_runs(track, seeds):
+    """Kind → its runs, trained or found."""
+    workshop, pointing = (configs.read_config(name) for name in ("workshop", "pointing"))
+    alike = replace(workshop.settings, head="pointing")
+    own = [replace(pointing.settings, seed=seed) for seed in range(seeds)]
+    return {
+        "paper": phantom_runs(track, workshop.settings, seeds, "workshop"),
+        "same recipe": phantom_runs(track, alike, seeds, "workshop-pointing"),
+        "pointing": [training.train(track, HIERARCHY, s, name=pointing.name) for s in own],
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=60, help="that show a finding, at most")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    track, workshop = data.open_track(), configs.read_config("workshop")
-    settings = {head: replace(workshop.settings, head=head) for head in HEADS}
-    names = {"paper": workshop.name, "pointing": f"{workshop.name}-pointing"}
-    runs = {head: phantom_runs(track, settings[head], options.seeds, names[head]) for head in HEADS}
-    found, difference = aurocs(runs)
-    print(pd.DataFrame({head: each["labels"] for head, each in found.items()}).round(3).to_string())
-    print({head: np.round(each["macro"], 4).tolist() for head, each in found.items()}, difference)
-    size = workshop.settings.size
-    test, valid = (track.split(split).reset_index(drop=True) for split in ("test", "valid"))
-    chosen = chosen_rows(test, options.images)
-    used = np.unique(np.concatenate(list(chosen.values())))
-    test = test.iloc[used].reset_index(drop=True)
-    chosen = {name: np.searchsorted(used, rows) for name, rows in chosen.items()}
-    images = images_of(track, test, size)
-    masks, valid_masks = (masks_of(track, rows, size) for rows in (test, valid))
-    rows, agreement = [], {}
-    for way, (head, asked) in tqdm(WAYS.items(), desc="ways"):
-        kept = []
-        for seed, run in enumerate(runs[head]):
-            small, large = all_maps(run.model(), images, asked)
-            rows += measure(way, seed, run, small, large, test, masks, valid_masks, chosen)
+    track = data.open_track()
+    runs = all_runs(track, options.seeds)
+    found = aurocs(runs)
+    for kind, each in found.items():
+        print(kind, np.round(each["macro"], 4), each["difference"], each["low"], each["high"])
+    bench = Bench(track, configs.read_config("pointing").settings.size, options.images)
+    edges, agreement = [], {}
+    for way, (kind, asked) in tqdm(WAYS.items(), desc="ways"):
+        kept, sums = [], 0
+        for seed, run in enumerate(runs[kind]):
+            small, large = all_maps(run.model(), bench.images, asked)
+            bench.measure(way, seed, small, large, run)
+            for name, shown in bench.chosen.items():
+                edge = at_edge(small[shown, LABELS.index(name)])
+                edges.append({"way": way, "seed": seed, "label": name, "edge": edge})
             kept.append(small)
+            sums = sums + large
+        bench.measure(f"{way}, mean of the seeds", -1, small, sums / options.seeds)
         pairs = [(one, two) for k, one in enumerate(kept) for two in kept[:k]]
         agreement[way] = [
             float(np.mean([
-                explanations.rank_correlation(one[chosen[n], LABELS.index(n)],
-                                              two[chosen[n], LABELS.index(n)]).mean()
-                for n in FINDINGS
+                explanations.rank_correlation(one[shown, LABELS.index(name)],
+                                              two[shown, LABELS.index(name)]).mean()
+                for name, shown in bench.chosen.items()
             ]))
             for one, two in pairs
         ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    print(
-        table.groupby(["mask", "way", "guess"], sort=False)[["hit", "auprc", "edge"]]
-        .mean().round(3).to_string()
-    )  # fmt: skip
+    rows, table = bench.rows()
+    print(rows.groupby(["mask", "way", "guess"], sort=False)[MEASURES].mean().round(3).to_string())
+    usual = ("pointing", "usual place")
+    pairs = [((way, "map"), usual) for way in (*WAYS, "pointing, mean of the seeds")]
+    pairs += [((way, "map"), (way, guess)) for way in ("Grad-CAM", "LayerCAM, finer", "pointing")
+              for guess in ("mean map", "another image")]  # fmt: skip
+    pairs += [
+        (("pointing", "map × usual place"), usual),
+        (("pointing", "map"), ("Grad-CAM", "map")),
+    ]
     content = {
         "phantom": provenance(track),
         "versions": versions(),
-        "seconds": {head: [run.seconds for run in each] for head, each in runs.items()},
-        "auroc": found | {"difference": difference},
+        "auroc": found,
         "agreement of seeds": agreement,
-        "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
-    }
+        "gains": gains(table, pairs),
+        "edges": pd.DataFrame(edges).groupby(["way", "label"])["edge"].mean().reset_index().to_dict(
+            "records"),
+        "rows": rows.astype(object).where(rows.notna(), None).to_dict("records"),
+    }  # fmt: skip
+    print(pd.DataFrame(content["gains"]).round(3).to_string())
+    print({way: np.round(each, 3).tolist() for way, each in agreement.items()})
     print(write_json(options.results / "heads.json", rounded(content)))
 
 

@@ -177,6 +177,13 @@ def maps(monkeypatch):
 
 
 @pytest.fixture
+def heads(monkeypatch):
+    """benchmarks/heads.py."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("heads")
+
+
+@pytest.fixture
 def doubt(monkeypatch):
     """benchmarks/uncertainty.py."""
     monkeypatch.syspath_prepend(BENCHMARKS)

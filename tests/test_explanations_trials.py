@@ -1,4 +1,4 @@
-"""What maps are worth: by hand, at chance, and in benchmarks/explanations.py."""
+"""What maps are worth: by hand, at chance, and in benchmarks/."""
 
 from itertools import pairwise
 
@@ -21,6 +21,7 @@ from cxrlib.explanations import (
     localisation,
     randomised,
     rank_correlation,
+    smooth_fields,
 )
 from cxrlib.hierarchy import paper_hierarchy
 
@@ -41,10 +42,37 @@ def test_localisation_by_hand():
     assert row["chance"] == 4 / 16
     # Two of the mask's pixels come first; the other two tie with the rest of the image at 0.
     assert row["auprc"] == pytest.approx((1 + 1) / 4 + 2 / 4 * 4 / 16)
+    # Four pixels are the mask's. The four highest of the map are all of its first row: two are in.
+    assert row["rank"] == 2 / 4
+    assert row["mass"] == pytest.approx(1.9 / 2.9)
     perfect = localisation(mask.astype(float), mask).iloc[0]
-    assert perfect[["hit", "iou", "auprc"]].tolist() == [1, 1, 1]
+    assert perfect[["hit", "iou", "auprc", "rank", "mass"]].tolist() == [1] * 5
     nothing = localisation(np.zeros((1, 4, 4)), mask).iloc[0]
-    assert nothing[["hit", "iou", "auprc"]].tolist() == [4 / 16, 0, 4 / 16]
+    assert nothing[["hit", "iou", "auprc", "rank", "mass"]].tolist() == [1 / 4, 0, 1 / 4, 1 / 4, 0]
+
+
+def test_ties_at_the_last_rank_count_in_part():
+    mask = np.zeros((1, 2, 4), dtype=bool)
+    mask[0, 0, :3] = True
+    tied = np.array([[[0.9, 0.5, 0.1, 0.5], [0.5, 0.5, 0.0, 0.0]]])
+    # One of three is sure and inside; the other two are drawn from four, of which one is inside.
+    assert localisation(tied, mask)["rank"].item() == pytest.approx((1 + 2 * 1 / 4) / 3)
+
+
+def test_smooth_fields_are_smooth_differ_and_are_at_chance():
+    fields = smooth_fields(40, 48, seed=1)
+    assert fields.shape == (40, 48, 48)
+    assert (fields.min(axis=(1, 2)) == 0).all()
+    assert (fields.max(axis=(1, 2)) == 1).all()
+    np.testing.assert_array_equal(fields, smooth_fields(40, 48, seed=1))
+    assert (smooth_fields(40, 48, seed=2) != fields).any(axis=(1, 2)).all()
+    steps = np.abs(np.diff(fields, axis=2)).mean()
+    assert steps < 0.1 * np.abs(fields[..., :24] - fields[..., 24:]).mean()
+    apart = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairwise(fields)]
+    assert abs(np.mean(apart)) < 0.1
+    for bad in ({"count": 0}, {"size": 0}, {"width": 1.5}):
+        with pytest.raises(ValueError, match="expected"):
+            smooth_fields(**{"count": 1, "size": 8} | bad)
 
 
 def test_a_random_map_is_at_chance():
@@ -295,10 +323,53 @@ def test_letters_are_found_and_painted_over(maps):
     )
 
 
-def test_a_guess_is_scored_at_its_own_threshold(maps):
-    masks = np.zeros((4, 8, 8), dtype=bool)
-    masks[:, 2:5, 2:5] = True
-    scores = maps.score_guess(masks * 0.4, masks, masks * 0.4, masks)
-    assert scores["hit"] == scores["auprc"] == scores["iou"] == 1
-    assert scores["threshold"] < 0.4
-    assert scores["images"] == 4
+def test_likeness_leaves_out_what_is_constant(maps):
+    rng = np.random.default_rng(0)
+    own = rng.random((4, 6, 6))
+    turned = own.copy()
+    turned[1] = 1 - own[1]
+    turned[2] = 0.5
+    found = maps.likeness(own, turned)
+    assert found["correlation"] == pytest.approx((1 - 1 + 1) / 3)
+    assert found["absolute"] == pytest.approx(1)
+    assert np.isnan(maps.likeness(own, np.zeros_like(own))["correlation"])
+
+
+def test_the_spread_of_a_map_is_its_entropy(maps):
+    even, point, two = np.ones((4, 4)), np.zeros((4, 4)), np.zeros((4, 4))
+    point[0, 0] = two[0, 0] = two[3, 3] = 1.0
+    spread = maps.spread(np.stack([even, point, two, np.zeros((4, 4))]))
+    np.testing.assert_allclose(spread[:3], [1, 0, np.log(2) / np.log(16)], atol=1e-9)
+    assert np.isnan(spread[3])
+
+
+def test_boxes_are_summarised_by_patient(maps):
+    about = {"way": "a", "learnt": "x", "label": "Edema", "folder": "f", "chance": 0.1}
+    rows = [
+        {"seed": seed, "patient": f"p{n % 6}", "path": f"{n}", "hit": float(n % 2), "auprc": n / 12}
+        | about
+        for n in range(12)
+        for seed in (0, 1)
+    ]
+    (row,) = maps.summarise(rows)
+    assert (row["images"], row["patients"]) == (12, 6)
+    assert row["hit"] == 0.5
+    assert row["auprc"] == pytest.approx(np.arange(12).mean() / 12)
+    # An odd patient has hits alone and an even one none: the interval is that of six coins.
+    assert row["hit_low"] == pytest.approx(1 / 6, abs=0.06)
+    assert row["hit_high"] == pytest.approx(5 / 6, abs=0.06)
+    assert maps.summarise([{**r, "patient": "p0"} for r in rows]) == []
+
+
+def test_gains_are_differences_of_means_over_findings(heads):
+    """Two findings of unequal number count alike; nothing is uncertain where all are equal."""
+    table = pd.DataFrame([
+        {"way": way, "guess": "map", "mask": "lesions", "label": label, "patient": f"p{n}",
+         "hit": hit, "auprc": hit / 2}
+        for way, add in (("ours", 0.25), ("theirs", 0.0))
+        for label, count, hit in (("Edema", 8, 0.5 + add), ("Fracture", 2, 0.1 + add))
+        for n in range(count)
+    ])  # fmt: skip
+    hit, auprc = heads.gains(table, [(("ours", "map"), ("theirs", "map"))], resamples=50)
+    assert (hit["difference"], hit["low"], hit["high"]) == pytest.approx((0.25, 0.25, 0.25))
+    assert auprc["difference"] == pytest.approx(0.125)

@@ -11,4 +11,5 @@ from cxrlib.explanations.trials import (
     localisation,
     randomised,
     rank_correlation,
+    smooth_fields,
 )

@@ -8,6 +8,7 @@ share of the answer falls off on the way.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -19,12 +20,29 @@ from cxrlib.hierarchy import paper_hierarchy
 
 LABELS = paper_hierarchy().labels
 
+
+class OrientedEigenCAM(EigenCAM):
+    """Eigen-CAM with a sign. A principal component has none: any map might be turned over.
+
+    It is turned so that it rises with the strength of the feature maps, the sum of their squares.
+    """
+
+    def get_cam_image(self, input_tensor, target_layer, target_category, activations, *rest):
+        maps = super().get_cam_image(
+            input_tensor, target_layer, target_category, activations, *rest
+        )
+        energy = (activations**2).sum(axis=1)
+        centred = energy - energy.mean(axis=(1, 2), keepdims=True)
+        sign = np.sign((maps * centred).sum(axis=(1, 2), keepdims=True))
+        return maps * np.where(sign == 0, 1, sign)
+
+
 METHODS = {
     "gradcam": GradCAM,
     "gradcam++": GradCAMPlusPlus,
     "hirescam": HiResCAM,
     "layercam": LayerCAM,
-    "eigencam": EigenCAM,
+    "eigencam": OrientedEigenCAM,
 }
 """pytorch-grad-cam's methods that make sense here. Eigen-CAM is the same map for every label."""
 POINTING = "pointing"
@@ -61,8 +79,9 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         2020), on the head's convolution after its ReLU, as in the paper; or "pointing", of a model
         with a ``PointingHead``: each place's share of the image's odds, over the largest share.
     names : the names of the model's outputs in order; by default the paper's 21.
-    finer : 0 for that layer; 1 for the output of the last dense block but one, whose maps are twice
-        as fine and which knows less of what it sees; 2 and so on, as far as the model has blocks.
+    finer : 0 for that layer; 1 for what the last dense block but one passes on, after the ReLU of
+        its transition (LayerCAM takes maps to be positive). Its maps are twice as fine, and it
+        knows less of what it sees; 2 and so on, as far as the model has blocks.
         Eigen-CAM takes maps of up to 64 × 64.
 
     Examples
@@ -136,7 +155,9 @@ def _halves(model, finer):
     if isinstance(finer, bool) or not isinstance(finer, int) or not 0 < finer < len(blocks):
         raise ValueError(f"finer={finer!r}: expected a whole number, 0 to {len(blocks) - 1}.")
     cut, layer = blocks[-1 - finer] + 1, nn.Identity()
-    return nn.Sequential(*stages[:cut]), nn.Sequential(layer, *stages[cut:], model.head), layer
+    norm, relu, *narrower = stages[cut]  # the transition to the next block
+    shared = nn.Sequential(*stages[:cut], norm, relu)
+    return shared, nn.Sequential(layer, *narrower, *stages[cut + 1 :], model.head), layer
 
 
 def stages_of(module):

@@ -101,8 +101,10 @@ def localisation(maps, masks, threshold=0.5):
     DataFrame [N]: ``hit``, whether the map's highest point lies in the mask (pointing game, Zhang
     et al. 2018; where several points are highest, the share of them that does); ``iou``,
     intersection over union; ``auprc``, the area under the precision-recall curve over the pixels
-    (average precision; Arun et al. 2021); and ``chance``, the mask's share of the image, which is
-    what a random point hits and, in the long run, the AUPRC of a random map.
+    (average precision; Arun et al. 2021); ``rank``, of as many highest pixels as the mask has, the
+    share that lies in it, and ``mass``, the share of the map's sum that does (relevance rank and
+    mass accuracy, Arras et al. 2022; 0 of an empty map); and ``chance``, the mask's share of the
+    image, which is what a random point hits and, in the long run, each of these of a random map.
     """
     checks.number("threshold", threshold, 0, 1, Real)
     maps, masks = _check_masks(maps, masks)
@@ -114,10 +116,20 @@ def localisation(maps, masks, threshold=0.5):
                 "hit": inside[values == values.max()].mean(),
                 "iou": (there & inside).sum() / (there | inside).sum(),
                 "auprc": average_precision_score(inside.ravel(), values.ravel()),
+                "rank": _of_the_highest(values, inside),
+                "mass": values[inside].sum() / (values.sum() or 1),
                 "chance": inside.mean(),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _of_the_highest(values, inside):
+    """The share of the ``inside.sum()`` highest values that lies inside; ties count in part."""
+    count = inside.sum()
+    least = np.partition(values.ravel(), -count)[-count]
+    above, tied = values > least, values == least
+    return (inside[above].sum() + (count - above.sum()) * inside[tied].mean()) / count
 
 
 def best_threshold(maps, masks, choices=THRESHOLDS):
@@ -262,6 +274,23 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
             scores.append(readout(model(torch.where(done, end, start)))[:, place])
         curves.append(torch.stack(scores, dim=1).numpy())
     return tuple(curves)
+
+
+def smooth_fields(count, size, seed=0, width=1 / 8):
+    """Maps of chance [count, size, size], 0 … 1: as smooth as maps are, and about nothing.
+
+    White noise, blurred by a Gaussian of ``width`` (its standard deviation, as a share of the
+    side). A map that removes or brings back pixels in a better order than these knows something;
+    scattered pixels would be no fair comparison, since a network sees them in another way.
+    """
+    checks.number("count", count, 1)
+    checks.number("size", size, 1, 4096)
+    checks.share("width", width)
+    noise = torch.randn(count, 1, size, size, generator=torch.Generator().manual_seed(seed))
+    kernel = min(2 * round(3 * width * size) + 1, 2 * size - 1)
+    fields = gaussian_blur(noise, [kernel, kernel], [max(width * size, 1e-3)] * 2)[:, 0]
+    low, high = (f(fields, dim=(1, 2), keepdim=True) for f in (torch.amin, torch.amax))
+    return ((fields - low) / (high - low).clamp(min=1e-12)).numpy()
 
 
 def covered(groups, children):

@@ -1,6 +1,7 @@
 """Uncertainty: how sure a model is, what of it is the model's own doubt, and what to say then."""
 
 from cxrlib.uncertainty.doubt import (
+    DROPOUT,
     Uncertainty,
     augmented_passes,
     decompose,

@@ -12,6 +12,7 @@ from cxrlib.evaluation import checks
 from cxrlib.explanations import check_images
 
 DROPOUT = (nn.Dropout, nn.Dropout2d)
+"""The layers that stay on in Monte Carlo dropout: of single numbers, or of whole channels."""
 
 
 @dataclass(frozen=True)

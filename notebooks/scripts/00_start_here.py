@@ -133,7 +133,7 @@ plots.show(
 # %% [markdown]
 # Because the phantom's truth is known, it comes with something no real collection has: the pixels that every
 # finding changes, its own and those of what it pushes aside. (A large heart widens the cardiomediastinum: two
-# names, one outline.) Notebook 08 will ask whether a heat map lies on them.
+# names, one outline.) Notebook 08 will ask whether a heat map lies where the finding is.
 
 # %%
 if track.name == "phantom":
@@ -168,7 +168,7 @@ else:
 # | 04 | deriving penalties | what does the paper's loss penalise, and where is its gradient? |
 # | 05 | training | how is the model trained, and what does each method change? |
 # | 06 | evaluation | how good is it: which mean, with what interval, and is it coherent? |
-# | 07 | maps, and how they are made | how does a heat map come about, and what does it cost? |
+# | 07 | maps, and how they are made | how does a heat map come about, and can it be the answer? |
 # | 08 | maps, put to the test | does a map deserve to be believed? |
 # | 09 | doubt | does the model know when it is wrong? |
 # | 10 | promises | what may it say, so that a promise is kept? |

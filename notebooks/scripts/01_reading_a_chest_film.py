@@ -972,8 +972,8 @@ panels(
 # %% [markdown]
 # A round lesion is where it changes the film. The air of a pneumothorax also moves the heart; and an enlarged
 # heart changes nothing where it lies over the spine, which was white before. Which of the two should a heat
-# map mark? The question has no one answer, so notebook 08 says which it uses: the pixels that change, since
-# they are all that a model can see.
+# map mark? The question has no one answer. Notebook 08 uses the place of the finding itself; its stored
+# record has both.
 #
 # ## Take away
 #
