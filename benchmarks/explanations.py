@@ -182,17 +182,18 @@ def delete_and_insert(seed, runs, images, shown, masks, count=12):
                 for way, (of, asked) in WAYS.items()
                 if of == kind
             }
-            orders["the lesion"] = true[np.searchsorted(where, places)].astype(float)
+            orders = list(orders.items())
+            orders.append(("the lesion", true[np.searchsorted(where, places)].astype(float)))
             for number in range(3):
                 field = explanations.smooth_fields(len(places), size, seed=3 * seed + number)
-                orders[f"chance {number}"] = field
-            for order, maps in orders.items():
+                orders.append(("chance", field))
+            for order, maps in orders:
                 curves = explanations.deletion_insertion(model, chosen, maps, name)
                 steps = curves[0].shape[1] - 1
                 areas = [
                     float(np.trapezoid(curve, dx=1 / steps, axis=1).mean()) for curve in curves
                 ]
-                about = {"head": kind, "seed": seed, "label": name, "order": order.split(" 0")[0]}
+                about = {"head": kind, "seed": seed, "label": name, "order": order}
                 rows.append(about | dict(zip(("deletion", "insertion"), areas, strict=True)))
     return rows
 

@@ -456,7 +456,6 @@ plots.show(
 
 # %%
 deletion = pd.DataFrame(tested["deletion"])
-deletion["order"] = deletion["order"].str.replace(r"chance \d", "chance", regex=True)
 deletion["gap"] = deletion["insertion"] - deletion["deletion"]
 gap = deletion[deletion["head"] == "pointing"].pivot_table("gap", "label", "order")
 gap = gap[["pointing", "the lesion"]].sub(gap["chance"], axis=0).sort_values("the lesion")
