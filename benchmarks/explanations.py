@@ -20,11 +20,13 @@ found. Whether their maps lie on the finding is asked there; here, for notebook 
   without it.
 - ``boxes``, ``letters``: on real radiographs, against NIH's and RSNA's boxes, for models that saw
   phantoms only (their batch normalisation adapted to the folder's images, ``transfer``), and for
-  the same fine-tuned on NIH's labels of half of the patients, scored on the other half's boxes.
+  the same fine-tuned on NIH's labels of half of the patients, scored on the other half's boxes;
+  beside each map that of another patient.
   ``hit`` is the hit rate of CheXlocalize, the pointing game. Intervals are over patients.
 """
 
 import argparse
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +60,7 @@ COHORTS = data.DEFAULT_FOLDER.parent
 WAYS = WAYS | {"Eigen-CAM": ("paper", {"method": "eigencam"})}
 del WAYS["pointing, same recipe"]
 HEADS = ("paper", "pointing")
+PARTS = ("boxes", "letters", "shortcut", "course")
 PLACES = [LABELS.index(name) for name in FINDINGS]
 
 
@@ -311,20 +314,31 @@ def find_boxes(task):
                         for model in pair
                     ])  # fmt: skip
                     maps = both[sides[where], np.arange(len(where))]  # by who has not seen them
-                    rows += _scored_boxes(track, where, maps, true, label, way, seed, learnt)
+                    about = {"label": label, "way": way, "seed": seed, "learnt": learnt}
+                    rows += _scored_boxes(track, where, maps, true, about)
+                    people = track.table["patient"].iloc[where].to_numpy()
+                    strangers = _of_another(maps, people)
+                    rows += _scored_boxes(track, where, strangers, true, about, "another patient")
         if seed == 0 and kind == "paper":
             rows += _usual_boxes(track, found)
     return rows
 
 
-def _scored_boxes(track, where, maps, true, label, way, seed, learnt):
-    about = {"way": way, "seed": seed, "learnt": learnt, "label": label}
+def _of_another(maps, people):
+    """For each map, that of the next patient (its own where there is only one)."""
+    order = [
+        next(
+            (k % len(people) for k in range(i, i + len(people)) if people[k % len(people)] != p), i
+        )
+        for i, p in enumerate(people)
+    ]
+    return maps[order]
+
+
+def _scored_boxes(track, where, maps, true, about, guess="map"):
     scores = explanations.localisation(maps, true)[["hit", "auprc", "chance"]]
-    people = track.table["patient"].iloc[where].to_numpy()
-    paths = track.table["path"].iloc[where].to_numpy()
-    return scores.assign(folder=track.folder.name, patient=people, path=paths, **about).to_dict(
-        "records"
-    )
+    of = {name: track.table[name].iloc[where].to_numpy() for name in ("patient", "path")}
+    return scores.assign(folder=track.folder.name, guess=guess, **of, **about).to_dict("records")
 
 
 def _usual_boxes(track, found):
@@ -334,21 +348,20 @@ def _usual_boxes(track, found):
     for label in set(found) & set(FINDINGS):
         where, true = found[label]
         people = track.table["patient"].iloc[where].to_numpy()
+        about = {"label": label, "way": "usual place", "seed": 0}
         if len(set(people)) > 1:
             others = np.stack([true[people != person].mean(axis=0) for person in people])
-            rows += _scored_boxes(
-                track, where, others, true, label, "usual place", 0, "other boxes"
-            )
+            rows += _scored_boxes(track, where, others, true, about | {"learnt": "other boxes"})
         drawn = masks_of(course, valid, true.shape[-1])["lesions"][label][1].mean(axis=0)
         same = np.stack([drawn] * len(true))
-        rows += _scored_boxes(track, where, same, true, label, "usual place", 0, "phantoms only")
+        rows += _scored_boxes(track, where, same, true, about | {"learnt": "phantoms only"})
     return rows
 
 
 def summarise(rows, resamples=2000):
-    """Means by label, way and what was learnt, over images and seeds, with intervals by patient."""
-    table, summary = pd.DataFrame(rows), []
-    for (label, way, learnt), part in table.groupby(["label", "way", "learnt"]):
+    """Means over images and seeds, with intervals by patient, of every kind of guess."""
+    table, summary, kinds = pd.DataFrame(rows), [], ["label", "way", "learnt", "guess"]
+    for kind, part in table.groupby(kinds):
         each = part.groupby("path").agg({"patient": "first", "hit": "mean", "auprc": "mean"})
         people, places = np.unique(each["patient"], return_inverse=True)
         if len(each) < 5 or len(people) < 5:
@@ -356,7 +369,7 @@ def summarise(rows, resamples=2000):
         rng = np.random.default_rng(0)
         draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), resamples)
         weights = draws[:, places]
-        row = {"label": label, "way": way, "learnt": learnt}
+        row = dict(zip(kinds, kind, strict=True))
         row |= {"images": len(each), "patients": len(people), "chance": part["chance"].mean()}
         for name in ("hit", "auprc"):
             means = weights @ each[name].to_numpy() / weights.sum(axis=1)
@@ -480,39 +493,43 @@ def main():
     runs = all_runs(track, options.seeds)
     for square in (True, False):  # written once, before several processes want them
         lesson(square)
-    result = {"boxes": [], "letters": [], "shortcut": []}
-    if options.real:
-        work = [(k, s, runs[k][s], options.real) for s in seeds for k in HEADS]
-        rows = [row for part in parallel(find_boxes, work, options.jobs, "boxes") for row in part]
-        result["boxes"] = summarise(rows)
-        print(pd.DataFrame(result["boxes"]).round(3).to_string())
-        work = [(k, s, runs[k][s], options.real) for s in seeds for k in HEADS]
-        for part in parallel(find_letters, work, options.jobs, "letters"):
-            result["letters"] += part
-    work = [(kind, square, s) for s in seeds for kind in HEADS for square in (True, False)]
-    for part in parallel(find_shortcut, work, options.jobs, "shortcut"):
-        result["shortcut"] += part
-    for part in parallel(test_of, [(s, options.seeds, options.images) for s in seeds], options.jobs,
-                         "tests"):  # fmt: skip
-        for name, rows in part.items():
-            result.setdefault(name, []).extend(rows)
+    path, result = options.results / "explanations.json", {}
+    if set(options.parts) < set(PARTS):
+        result = json.loads(path.read_text(encoding="utf-8"))
+    on_real = [(k, s, runs[k][s], options.real) for s in seeds for k in HEADS if options.real]
+    planted = [(kind, square, s) for s in seeds for kind in HEADS for square in (True, False)]
+    course = [(s, options.seeds, options.images) for s in seeds]
+    for part, work, tasks in (
+        ("boxes", find_boxes, on_real),
+        ("letters", find_letters, on_real),
+        ("shortcut", find_shortcut, planted),
+        ("course", test_of, course),
+    ):
+        if part in options.parts:
+            found = parallel(work, tasks, options.jobs, part)
+            if part == "course":
+                names = found[0]
+                result |= {name: [row for each in found for row in each[name]] for name in names}
+            else:
+                rows = [row for each in found for row in each]
+                result[part] = summarise(rows) if part == "boxes" and rows else rows
     about = {
         "seeds": options.seeds,
         "ways": {way: list(how) for way, how in WAYS.items()},
         "phantom": provenance(track),
-        "real": [which(data.open_track(folder)) for folder in options.real],
         "versions": versions(),
     }
-    content = pd_none(about | result)
-    print(write_json(options.results / "explanations.json", rounded(content)))
+    if options.real:
+        about["real"] = [which(data.open_track(folder)) for folder in options.real]
+    print(write_json(path, rounded(without_nan(result | about))))
 
 
-def pd_none(value):
+def without_nan(value):
     """The same without NaN, which JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: pd_none(inner) for key, inner in value.items()}
+        return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [pd_none(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and np.isnan(value) else value
 
 

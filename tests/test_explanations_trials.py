@@ -344,7 +344,7 @@ def test_the_spread_of_a_map_is_its_entropy(maps):
 
 
 def test_boxes_are_summarised_by_patient(maps):
-    about = {"way": "a", "learnt": "x", "label": "Edema", "folder": "f", "chance": 0.1}
+    about = {"way": "a", "learnt": "x", "label": "Edema", "guess": "map", "chance": 0.1}
     rows = [
         {"seed": seed, "patient": f"p{n % 6}", "path": f"{n}", "hit": float(n % 2), "auprc": n / 12}
         | about
@@ -359,6 +359,13 @@ def test_boxes_are_summarised_by_patient(maps):
     assert row["hit_low"] == pytest.approx(1 / 6, abs=0.06)
     assert row["hit_high"] == pytest.approx(5 / 6, abs=0.06)
     assert maps.summarise([{**r, "patient": "p0"} for r in rows]) == []
+
+
+def test_the_map_of_another_patient_is_of_another_patient(maps):
+    people = np.array(["a", "a", "b", "a"])
+    order = maps._of_another(np.arange(4), people)
+    assert (people[order] != people).all()
+    assert maps._of_another(np.arange(2), np.array(["a", "a"])).tolist() == [0, 1]
 
 
 def test_gains_are_differences_of_means_over_findings(heads):
