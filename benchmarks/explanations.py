@@ -1,16 +1,15 @@
 """Do maps depend on what was learnt, and on the image and the label? Both heads, put to the test.
 
-    python benchmarks/explanations.py [--seeds 3] [--jobs 2] [--real NIH_FOLDER ...]
+    python benchmarks/explanations.py [--seeds 3] [--jobs 2] [--real NIH_FOLDER ...] [--parts ...]
 
 The models are those of ``heads.py``, with the paper's head and with the pointing head, trained or
 found. Whether their maps lie on the finding is asked there; here, for notebook 08:
 
 - ``randomisation``: weights are drawn anew from the output down (Adebayo et al. 2018). The rank
   correlation of each map with the model's own, its absolute value too, and the share of maps that
-  are the same everywhere, which count in no mean. Beside it the map of *another image* of the same
-  label: what resemblance nobody has learnt. ``spread`` is the entropy of a map over that of an even
-  one: a map of a network of chance should be less concentrated (efficient MPRT, Hedström et al.
-  2023).
+  are the same everywhere, which count in neither. Beside it the map of *another image* of the same
+  label: resemblance that owes nothing to learning. ``spread`` is the entropy of a map over that of
+  an even one: a network of chance should point at less (efficient MPRT, Hedström et al. 2023).
 - ``shuffled``: a model trained on labels dealt out to other images, scored against lesions.
 - ``kin``: rank correlation of a group's map with its child's, on images that show the child; beside
   it the group's map with that of a finding that is no kin, and with the child's of another image.
@@ -18,11 +17,12 @@ found. Whether their maps lie on the finding is asked there; here, for notebook 
   and smooth fields of chance, three for every image.
 - ``shortcut``: a planted square, by seed: where maps are highest, and what the model is worth
   without it.
-- ``boxes``, ``letters``: on real radiographs, against NIH's and RSNA's boxes, for models that saw
-  phantoms only (their batch normalisation adapted to the folder's images, ``transfer``), and for
-  the same fine-tuned on NIH's labels of half of the patients, scored on the other half's boxes;
-  beside each map that of another patient.
-  ``hit`` is the hit rate of CheXlocalize, the pointing game. Intervals are over patients.
+- ``boxes``: on real radiographs, against NIH's and RSNA's boxes (of Lung Opacity both: NIH calls
+  them infiltrates), for models that saw phantoms only, their batch normalisation adapted to the
+  folder's images, and for the same models fine-tuned on NIH's labels of half of the patients and
+  scored on the other half's boxes; beside each map that of another patient. ``hit`` is the hit rate
+  of CheXlocalize, the pointing game. Intervals are over patients.
+- ``letters``: do the adapted models look at burnt-in letters, and do scores change without them?
 """
 
 import argparse
@@ -39,6 +39,7 @@ from common import (
     RESULTS,
     equalised,
     images_of,
+    open_nih,
     parallel,
     provenance,
     rounded,
@@ -46,7 +47,7 @@ from common import (
     which,
     write_json,
 )
-from heads import SEEN, WAYS, all_maps, all_runs, chosen_rows, masks_of, of_others
+from heads import SEEN, WAYS, Chosen, all_maps, all_runs, of_another, of_others
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
@@ -60,7 +61,9 @@ COHORTS = data.DEFAULT_FOLDER.parent
 WAYS = WAYS | {"Eigen-CAM": ("paper", {"method": "eigencam"})}
 del WAYS["pointing, same recipe"]
 HEADS = ("paper", "pointing")
-PARTS = ("boxes", "letters", "shortcut", "course")
+ON_REAL = ("boxes", "letters")
+PARTS = (*ON_REAL, "shortcut", "course")
+KEPT = (*ON_REAL, "real", "shortcut", "randomisation", "kin", "shuffled", "deletion")
 PLACES = [LABELS.index(name) for name in FINDINGS]
 
 
@@ -89,16 +92,19 @@ def small_maps(model, images, asked):
     return all_maps(model, images, asked)[0][:, PLACES]
 
 
-def randomise(way, seed, runs, images, shown):
+def randomise(way, seed, runs, chosen):
     """Rows of ``randomisation``: each stage, another seed's model, and another image."""
     kind, asked = WAYS[way]
-    model, other = (runs[kind][number % len(runs[kind])].model() for number in (seed, seed + 1))
+    images, shown = chosen.images, chosen.shown
+    model = runs[kind][seed].model()
     own = small_maps(model, images, asked)
-    compared = {"another seed": small_maps(other, images, asked)}
-    another = own.copy()
+    compared = {"another image": own.copy()}
+    if len(runs[kind]) > 1:
+        other = runs[kind][(seed + 1) % len(runs[kind])].model()
+        compared["another seed"] = small_maps(other, images, asked)
     for place, name in enumerate(FINDINGS):
-        another[shown[name], place] = np.roll(own[shown[name], place], 1, axis=0)
-    compared["another image"] = another
+        order = of_another(chosen.people[shown[name]])
+        compared["another image"][shown[name], place] = own[shown[name], place][order]
     for stage, forgetful in explanations.randomised(model, seed=100 * seed):
         compared[stage] = small_maps(forgetful, images, asked)
     rows = [{"stage": "itself", "spread": _mean(own, shown, spread), "constant": _constant(own)}]
@@ -134,14 +140,12 @@ def settings_of(kind):
     return configs.read_config({"paper": "workshop"}.get(kind, kind)).settings
 
 
-def scored(way, seed, maps, shown, masks):
+def scored(way, seed, maps, chosen):
     """Rows of a way: mean scores by finding, against lesions."""
     rows = []
     for name in FINDINGS:
-        where, true = masks[name]
-        kept = np.intersect1d(shown[name], where)
-        of = maps[kept, LABELS.index(name)]
-        found = explanations.localisation(of, true[np.searchsorted(where, kept)]).mean()
+        shown, true = chosen.known(name)
+        found = explanations.localisation(maps[shown, LABELS.index(name)], true).mean()
         rows.append({"way": way, "seed": seed, "label": name} | found.to_dict())
     return rows
 
@@ -149,19 +153,20 @@ def scored(way, seed, maps, shown, masks):
 # --- Is it about the label? -----------------------------------------------------------------------
 
 
-def kin(way, seed, maps, shown, truth):
+def kin(way, seed, maps, chosen):
     """Rows of ``kin``, for every edge whose child the phantom can show."""
     rows = []
     for group, child in HIERARCHY.edges:
         if child not in FINDINGS:
             continue
-        places = shown[child]
-        groups, children = (maps[places, LABELS.index(name)] for name in (group, child))
-        stranger, there = of_others(child, truth.iloc[places], maps[places])
+        shown = chosen.shown[child]
+        groups, children = (maps[shown, LABELS.index(name)] for name in (group, child))
+        families = (child, *HIERARCHY.children(group))
+        stranger, there = of_others(families, chosen.table.iloc[shown], maps[shown])
         pairs = {
             "child": (groups, children),
             "no kin": (groups[there], stranger[there]),
-            "child, another image": (groups, np.roll(children, 1, axis=0)),
+            "child, another image": (groups, children[of_another(chosen.people[shown])]),
         }
         about = {"way": way, "seed": seed, "group": group, "child": child}
         rows.append(about | {name: likeness(*pair)["correlation"] for name, pair in pairs.items()})
@@ -171,27 +176,27 @@ def kin(way, seed, maps, shown, truth):
 # --- Deletion and insertion -----------------------------------------------------------------------
 
 
-def delete_and_insert(seed, runs, images, shown, masks, count=12):
+def delete_and_insert(seed, runs, chosen, count=12):
     """Rows of ``deletion``: areas under both curves, per kind of model, order and finding."""
     rows, rng = [], np.random.default_rng(seed)
-    for kind in HEADS:
-        model = runs[kind][seed].model()
-        for name in FINDINGS:
-            where, true = masks[name]
-            places = np.sort(rng.permutation(np.intersect1d(shown[name], where))[:count])
-            chosen, size = images[places], images.shape[-1]
+    for number, name in enumerate(FINDINGS):
+        shown, true = chosen.known(name)
+        few = np.sort(rng.permutation(len(shown))[:count])
+        images, true = chosen.images[shown[few]], true[few]
+        for kind in HEADS:
+            model = runs[kind][seed].model()
             orders = {
-                way: explanations.explain(model, chosen, [name], **asked)[name].numpy()
+                way: explanations.explain(model, images, [name], **asked)[name].numpy()
                 for way, (of, asked) in WAYS.items()
                 if of == kind
             }
-            orders = list(orders.items())
-            orders.append(("the lesion", true[np.searchsorted(where, places)].astype(float)))
-            for number in range(3):
-                field = explanations.smooth_fields(len(places), size, seed=3 * seed + number)
-                orders.append(("chance", field))
+            orders = [*orders.items(), ("the lesion", true.astype(float))]
+            for field in range(3):
+                chance = 1000 * seed + 10 * number + field
+                fields = explanations.smooth_fields(len(few), images.shape[-1], chance)
+                orders.append(("chance", fields))
             for order, maps in orders:
-                curves = explanations.deletion_insertion(model, chosen, maps, name)
+                curves = explanations.deletion_insertion(model, images, maps, name)
                 steps = curves[0].shape[1] - 1
                 areas = [
                     float(np.trapezoid(curve, dx=1 / steps, axis=1).mean()) for curve in curves
@@ -305,7 +310,7 @@ def find_boxes(task):
         for way, (of, asked) in WAYS.items():
             if of != kind or way == "Eigen-CAM":
                 continue
-            for label in set(found) & set(FINDINGS):
+            for label in (name for name in FINDINGS if name in found):
                 where, true = found[label]
                 models = {"phantoms only": [adapted] * 2, "fine-tuned": tuned[::-1]}
                 for learnt, pair in models.items():
@@ -317,22 +322,11 @@ def find_boxes(task):
                     about = {"label": label, "way": way, "seed": seed, "learnt": learnt}
                     rows += _scored_boxes(track, where, maps, true, about)
                     people = track.table["patient"].iloc[where].to_numpy()
-                    strangers = _of_another(maps, people)
+                    strangers = maps[of_another(people)]
                     rows += _scored_boxes(track, where, strangers, true, about, "another patient")
         if seed == 0 and kind == "paper":
             rows += _usual_boxes(track, found)
     return rows
-
-
-def _of_another(maps, people):
-    """For each map, that of the next patient (its own where there is only one)."""
-    order = [
-        next(
-            (k % len(people) for k in range(i, i + len(people)) if people[k % len(people)] != p), i
-        )
-        for i, p in enumerate(people)
-    ]
-    return maps[order]
 
 
 def _scored_boxes(track, where, maps, true, about, guess="map"):
@@ -344,16 +338,17 @@ def _scored_boxes(track, where, maps, true, about, guess="map"):
 def _usual_boxes(track, found):
     """The usual place: of other patients' boxes, and of the phantom's lesions."""
     rows, course = [], data.open_track()
-    valid = course.split("valid").reset_index(drop=True)
-    for label in set(found) & set(FINDINGS):
+    valid = course.split("valid")
+    size = next(iter(found.values()))[1].shape[-1]
+    lesions = explanations.find_masks(course, valid["path"], size, "lesions")
+    for label in (name for name in FINDINGS if name in found):
         where, true = found[label]
         people = track.table["patient"].iloc[where].to_numpy()
         about = {"label": label, "way": "usual place", "seed": 0}
         if len(set(people)) > 1:
             others = np.stack([true[people != person].mean(axis=0) for person in people])
             rows += _scored_boxes(track, where, others, true, about | {"learnt": "other boxes"})
-        drawn = masks_of(course, valid, true.shape[-1])["lesions"][label][1].mean(axis=0)
-        same = np.stack([drawn] * len(true))
+        same = np.stack([lesions[label][1].mean(axis=0)] * len(true))
         rows += _scored_boxes(track, where, same, true, about | {"learnt": "phantoms only"})
     return rows
 
@@ -392,7 +387,9 @@ def find_letters(task):
         grey, marks = grey[has], marks[has]
         # Paint over the letters, and as a comparison over the same pixels of the mirrored place.
         mirrored = marks[:, :, ::-1].copy() & ~marks
-        model = run.model()
+        if not has.any():
+            continue
+        model = adapt_batchnorm(run.model(), images_of(track, track.table, size))
         pictures = {"none": marks & False, "letters": marks, "beside": mirrored}
         with torch.inference_mode():
             scores = {
@@ -452,30 +449,22 @@ def paint_over(grey, where):
 def test_of(task):
     """All that is asked of the course's models of one seed: results by name."""
     seed, seeds, count = task
-    track, size = data.open_track(), settings_of("pointing").size
-    runs = all_runs(track, seeds)
-    test = track.split("test").reset_index(drop=True)
-    shown = chosen_rows(test, count)
-    used = np.unique(np.concatenate(list(shown.values())))
-    test = test.iloc[used].reset_index(drop=True)
-    shown = {name: np.searchsorted(used, rows) for name, rows in shown.items()}
-    images = images_of(track, test, size)
-    masks = masks_of(track, test, size)["lesions"]
+    track = data.open_track()
+    runs, chosen = all_runs(track, seeds), Chosen(track, settings_of("pointing").size, count)
     found = {"randomisation": [], "kin": [], "shuffled": []}
     for way, (kind, asked) in WAYS.items():
-        found["randomisation"] += randomise(way, seed, runs, images, shown)
-        found["kin"] += kin(
-            way, seed, all_maps(runs[kind][seed].model(), images, asked)[0], shown, test
-        )
+        found["randomisation"] += randomise(way, seed, runs, chosen)
+        maps = all_maps(runs[kind][seed].model(), chosen.images, asked)[0]
+        found["kin"] += kin(way, seed, maps, chosen)
     if seed == 0:
         for kind in HEADS:
-            settings = settings_of(kind)
-            run = training.train(shuffled(track), HIERARCHY, settings, name="shuffled-labels")
+            run = training.train(shuffled(track), HIERARCHY, settings_of(kind), "shuffled-labels")
+            # Its last weights: those best on validation images, whose labels are true, know a bit.
             for way, (of, asked) in WAYS.items():
                 if of == kind:
-                    maps = all_maps(run.model(), images, asked)[1]
-                    found["shuffled"] += scored(way, seed, maps, shown, masks)
-    found["deletion"] = delete_and_insert(seed, runs, images, shown, masks)
+                    maps = all_maps(run.model("last"), chosen.images, asked)[1]
+                    found["shuffled"] += scored(way, seed, maps, chosen)
+    found["deletion"] = delete_and_insert(seed, runs, chosen)
     return found
 
 
@@ -484,44 +473,54 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=20, help="that show a finding, at most")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument(
-        "--real", type=Path, nargs="*", default=[], help="folders of NIH with boxes"
-    )
+    parser.add_argument("--real", nargs="*", default=[], help="folders of NIH with boxes")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, help="the others stay as they were")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     options = parser.parse_args()
+    reals = [open_nih(folder) for folder in options.real]
+    parts = options.parts or [part for part in PARTS if reals or part not in ON_REAL]
+    if set(parts) & set(ON_REAL) and not any(len(track.boxes) for track in reals):
+        raise SystemExit("--real: expected folders of NIH with boxes, see data/README.md.")
     track, seeds = data.open_track(), range(options.seeds)
+    path = options.results / "explanations.json"
+    result = kept(path, provenance(track)) if len(parts) < len(PARTS) else {}
     runs = all_runs(track, options.seeds)
     for square in (True, False):  # written once, before several processes want them
         lesson(square)
-    path, result = options.results / "explanations.json", {}
-    if set(options.parts) < set(PARTS):
-        result = json.loads(path.read_text(encoding="utf-8"))
-    on_real = [(k, s, runs[k][s], options.real) for s in seeds for k in HEADS if options.real]
-    planted = [(kind, square, s) for s in seeds for kind in HEADS for square in (True, False)]
-    course = [(s, options.seeds, options.images) for s in seeds]
-    for part, work, tasks in (
-        ("boxes", find_boxes, on_real),
-        ("letters", find_letters, on_real),
-        ("shortcut", find_shortcut, planted),
-        ("course", test_of, course),
-    ):
-        if part in options.parts:
-            found = parallel(work, tasks, options.jobs, part)
-            if part == "course":
-                names = found[0]
-                result |= {name: [row for each in found for row in each[name]] for name in names}
-            else:
-                rows = [row for each in found for row in each]
-                result[part] = summarise(rows) if part == "boxes" and rows else rows
-    about = {
+    on_real = [(kind, s, runs[kind][s], options.real) for s in seeds for kind in HEADS]
+    work = {
+        "boxes": (find_boxes, on_real),
+        "letters": (find_letters, on_real),
+        "shortcut": (
+            find_shortcut,
+            [(k, q, s) for s in seeds for k in HEADS for q in (True, False)],
+        ),
+        "course": (test_of, [(s, options.seeds, options.images) for s in seeds]),
+    }
+    for part in parts:
+        found = parallel(*work[part], options.jobs, part)
+        if part == "course":
+            result |= {name: [row for each in found for row in each[name]] for name in found[0]}
+        else:
+            rows = [row for each in found for row in each]
+            result[part] = summarise(rows) if part == "boxes" else rows
+    result |= {
         "seeds": options.seeds,
         "ways": {way: list(how) for way, how in WAYS.items()},
         "phantom": provenance(track),
         "versions": versions(),
     }
-    if options.real:
-        about["real"] = [which(data.open_track(folder)) for folder in options.real]
-    print(write_json(path, rounded(without_nan(result | about))))
+    if reals:
+        result["real"] = [which(real) for real in reals]
+    print(write_json(path, rounded(without_nan(result))))
+
+
+def kept(path, drawn):
+    """The parts of a stored result, if it is of the same phantom: {} otherwise."""
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if stored.get("phantom") != drawn:
+        return {}
+    return {name: value for name, value in stored.items() if name in KEPT}
 
 
 def without_nan(value):

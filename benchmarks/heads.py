@@ -6,8 +6,8 @@ Three kinds of models, trained with every seed, or found below runs/: ``paper``,
 with the paper's head; ``same recipe``, trained alike with ``models.PointingHead``; ``pointing``,
 that head with its own recipe (configs/pointing.yaml). On the phantom's test images:
 
-**AUROC**, and the differences to ``paper``, mean over the seeds, with a 95% interval over patients
-that are the same for all seeds: it holds the models fixed. Each seed's is stored beside.
+**AUROC**, and the differences from ``paper``, means over the seeds; the 95% intervals resample
+patients, the same for every seed, and take the models as given. Each seed's value is stored too.
 
 **Maps**, of each finding on up to ``--images`` images that show it, against two kinds of masks:
 ``lesions``, where the finding is, and ``changes``, every pixel that it changes. ``hit`` is the
@@ -19,17 +19,18 @@ points must be judged:
 - ``usual place``, the mean mask of the finding on the validation images: it is blind, and learnt
   from masks, which no map was;
 - ``map × usual place``, both multiplied: what a map adds to knowing where to look;
-- ``mean map``, the model's mean map of the finding: blind, and learnt from nothing;
-- ``another image``, the map of the finding on the next image that shows it;
+- ``mean map``, the model's mean map of the finding on the other images: blind, learnt from nothing;
+- ``another image``, the map of the finding on the next patient's image that shows it;
 - ``another mask``, that image's mask as if it were a map;
-- ``another label``, the map of a finding that is not there and not of its kin, of the same image;
+- ``another label``, the map of a finding that is not there and no kin, drawn by lot, of the image;
 - ``true positives``, the map, on those images alone whose score is above the threshold that parts
   validation images best (Youden).
 
-``gains`` are differences to the usual place and between ways, means over findings and seeds, with
-95% intervals over patients. ``edge`` is the share of maps that are highest at the image's edge, in
-the outermost row or column of the feature map; beside it the rank correlation of the maps of two
-seeds. "…, mean of the seeds" is one map from all models. results/heads.json.
+``gains`` are differences from the usual place and between ways, means over findings and seeds, with
+95% intervals over patients. ``edge`` is the share of maps that are highest within a twelfth of the
+image's side from its rim; beside it the rank correlation of the maps of two seeds. "…, mean of the
+seeds" is one map from all models. (``mass`` favours maps whose minimum pytorch-grad-cam
+has taken out: a pointing map is nowhere quite 0.) results/heads.json.
 """
 
 import argparse
@@ -111,11 +112,29 @@ def thresholds(run):
 # --- Images, and where the findings are -----------------------------------------------------------
 
 
-def chosen_rows(table, count, seed=0):
-    """Finding → positions of at most ``count`` images of a table that show it."""
-    rng = np.random.default_rng(seed)
-    shown = {name: np.flatnonzero(table[name] == 1) for name in FINDINGS}
-    return {name: np.sort(rng.permutation(rows)[:count]) for name, rows in shown.items()}
+class Chosen:
+    """Test images that show findings, and where: what maps are scored on.
+
+    ``table``, ``images`` [N, 1, size, size]; ``shown``, finding → positions in them of at most
+    ``count`` images that show it; ``masks``, see ``masks_of``; ``people``, whose each image is.
+    """
+
+    def __init__(self, track, size, count, seed=0):
+        table, rng = track.split("test").reset_index(drop=True), np.random.default_rng(seed)
+        rows = {name: np.flatnonzero(table[name] == 1) for name in FINDINGS}
+        rows = {name: np.sort(rng.permutation(own)[:count]) for name, own in rows.items()}
+        used = np.unique(np.concatenate(list(rows.values())))
+        self.table = table.iloc[used].reset_index(drop=True)
+        self.shown = {name: np.searchsorted(used, own) for name, own in rows.items()}
+        self.images = images_of(track, self.table, size)
+        self.masks = masks_of(track, self.table, size)
+        self.people = self.table["patient"].to_numpy()
+
+    def known(self, name, kind="lesions"):
+        """Positions of the chosen images of a finding whose mask is not empty, and these masks."""
+        where, masks = self.masks[kind][name]
+        shown = np.intersect1d(self.shown[name], where)
+        return shown, masks[np.searchsorted(where, shown)]
 
 
 def masks_of(track, rows, size):
@@ -136,19 +155,26 @@ def coarse(masks, side):
 # --- Maps -----------------------------------------------------------------------------------------
 
 
-def strangers(name):
-    """The findings that are not kin: neither one's group is the other, nor implies it."""
-    kin = {name, *HIERARCHY.descendants(name), *HIERARCHY.ancestors(name)}
+def of_another(people):
+    """For each image the position of the next one of another patient (its own if there is none)."""
+    count = len(people)
+    turns = [[(i + k) % count for k in range(1, count)] for i in range(count)]
+    return [next((k for k in turn if people[k] != people[i]), i) for i, turn in enumerate(turns)]
+
+
+def strangers(*names):
+    """The findings that are no kin of any of these labels: neither above nor below it."""
+    kin = {n for name in names
+           for n in (name, *HIERARCHY.descendants(name), *HIERARCHY.ancestors(name))}  # fmt: skip
     return [other for other in FINDINGS if other not in kin]
 
 
-def of_others(name, truth, maps):
-    """For each image, the map of the first stranger that is not there: [N, H, W]."""
-    others = strangers(name)
-    absent = truth[others].to_numpy() == 0
-    first = [others[k] for k in absent.argmax(axis=1)]
-    places = [LABELS.index(other) for other in first]
-    return maps[np.arange(len(maps)), places], absent.any(axis=1)
+def of_others(names, truth, maps, seed=0):
+    """For each image, the map of a stranger that is not there, by lot, and whether there is one."""
+    others, rng = strangers(*names), np.random.default_rng(seed)
+    lots = rng.random((len(maps), len(others))) * (truth[others].to_numpy() == 0)
+    places = [LABELS.index(others[k]) for k in lots.argmax(axis=1)]
+    return maps[np.arange(len(maps)), places], (lots > 0).any(axis=1)
 
 
 MEASURES = ["hit", "auprc", "rank", "mass"]
@@ -161,81 +187,76 @@ def score(scored, masks):
     return explanations.localisation(scored, masks)[MEASURES]
 
 
-def at_edge(small):
-    """Share of feature maps [N, h, w] that are highest in their outermost row or column."""
-    side = small.shape[-1]
-    row, column = np.divmod(small.reshape(len(small), -1).argmax(axis=1), side)
-    return float(np.mean((np.minimum(row, column) == 0) | (np.maximum(row, column) == side - 1)))
+EDGE = 1 / 12
 
 
-def guesses(name, maps, shown, true, about, usual, sure):
+def at_edge(maps):
+    """Share of maps [N, H, W] that are highest within ``EDGE`` of the image's side from its rim."""
+    side = maps.shape[-1]
+    row, column = np.divmod(maps.reshape(len(maps), -1).argmax(axis=1), side)
+    nearest = np.min([row, column, side - 1 - row, side - 1 - column], axis=0)
+    return float(np.mean(nearest < EDGE * side))
+
+
+def guesses(name, maps, shown, true, chosen, usual, sure):
     """What is compared with the masks ``true`` of the images ``shown``: guess → (maps, masks)."""
     own = maps[shown, LABELS.index(name)]
-    another, there = of_others(name, about.iloc[shown], maps[shown])
+    another, there = of_others([name], chosen.table.iloc[shown], maps[shown])
     return {
         "map": (own, true),
         "true positives": (own[sure], true[sure]),
         "map × usual place": (own * usual, true),
-        "mean map": (np.stack([own.mean(axis=0)] * len(true)), true),
-        "another image": (np.roll(own, 1, axis=0), true),
+        "mean map": ((own.sum(axis=0) - own) / (len(own) - 1), true),
+        "another image": (own[of_another(chosen.people[shown])], true),
         "another label": (another[there], true[there]),
     }
 
 
-def blind(true, usual, side):
+def blind(true, people, usual, side):
     """The guesses that no model makes."""
     return {
         "usual place": (np.stack([usual] * len(true)), true),
-        "another mask": (np.roll(true, 1, axis=0).astype(float), true),
+        "another mask": (true[of_another(people)].astype(float), true),
         "ceiling": (coarse(true, side), true),
     }
 
 
 class Bench:
-    """The images, their masks, and every score of every guess about them."""
+    """Every score of every guess about the chosen images."""
 
     def __init__(self, track, size, count):
-        self.test, valid = (
-            track.split(split).reset_index(drop=True) for split in ("test", "valid")
-        )
-        chosen = chosen_rows(self.test, count)
-        used = np.unique(np.concatenate(list(chosen.values())))
-        self.test = self.test.iloc[used].reset_index(drop=True)
-        self.chosen = {name: np.searchsorted(used, rows) for name, rows in chosen.items()}
-        self.images = images_of(track, self.test, size)
-        self.masks, valid_masks = (masks_of(track, rows, size) for rows in (self.test, valid))
+        self.chosen = Chosen(track, size, count)
+        valid = track.split("valid").reset_index(drop=True)
         self.usual = {
             kind: {name: found[name][1].mean(axis=0) for name in FINDINGS}
-            for kind, found in valid_masks.items()
+            for kind, found in masks_of(track, valid, size).items()
         }
         self.scores = []
 
     def measure(self, way, seed, small, large, run=None):
         """Score the maps [N, L, H, W] of one way and seed, and the guesses beside them."""
+        chosen = self.chosen
         cuts = thresholds(run) if run else dict.fromkeys(FINDINGS, 0.0)
-        scores = pd.DataFrame(1.0, self.test["path"], FINDINGS)
+        scores = pd.DataFrame(1.0, chosen.table["path"], FINDINGS)
         if run:
             predicted = read_predictions(run.folder / "predictions.csv").split("test")
             scores = predicted.scores.set_axis(predicted.about["Path"])
         for name in FINDINGS:
-            for kind, found in self.masks.items():
-                where, all_masks = found[name]
-                shown = self.chosen[name][np.isin(self.chosen[name], where)]
-                true, usual = all_masks[np.searchsorted(where, shown)], self.usual[kind][name]
-                sure = scores.loc[self.test["path"].iloc[shown], name].to_numpy() >= cuts[name]
-                made = guesses(name, large, shown, true, self.test, usual, sure)
+            for kind in chosen.masks:
+                shown, true = chosen.known(name, kind)
+                usual, people = self.usual[kind][name], chosen.people[shown]
+                sure = scores.loc[chosen.table["path"].iloc[shown], name].to_numpy() >= cuts[name]
+                made = guesses(name, large, shown, true, chosen, usual, sure)
                 if run is None:  # of several models there is no one threshold
                     del made["true positives"]
                 if seed == 0:
-                    made |= blind(true, usual, small.shape[-1])
+                    made |= blind(true, people, usual, small.shape[-1])
                 for guess, (maps, masks) in made.items():
-                    patients = self.test["patient"].iloc[shown].to_numpy()
-                    patients = patients[sure] if guess == "true positives" else patients
-                    found_here = score(maps, masks)
-                    if guess not in ("another label", "true positives"):
-                        found_here = found_here.assign(patient=patients)
+                    found = score(maps, masks)
+                    if len(found) == len(people):
+                        found = found.assign(patient=people)
                     about = {"way": way, "seed": seed, "label": name, "mask": kind, "guess": guess}
-                    self.scores.append(found_here.assign(**about))
+                    self.scores.append(found.assign(**about))
 
     def rows(self):
         """Means by way, seed, label, mask and guess, and how many images there were."""
@@ -311,10 +332,10 @@ def main():
     for way, (kind, asked) in tqdm(WAYS.items(), desc="ways"):
         kept, sums = [], 0
         for seed, run in enumerate(runs[kind]):
-            small, large = all_maps(run.model(), bench.images, asked)
+            small, large = all_maps(run.model(), bench.chosen.images, asked)
             bench.measure(way, seed, small, large, run)
-            for name, shown in bench.chosen.items():
-                edge = at_edge(small[shown, LABELS.index(name)])
+            for name, shown in bench.chosen.shown.items():
+                edge = at_edge(large[shown, LABELS.index(name)])
                 edges.append({"way": way, "seed": seed, "label": name, "edge": edge})
             kept.append(small)
             sums = sums + large
@@ -324,7 +345,7 @@ def main():
             float(np.mean([
                 explanations.rank_correlation(one[shown, LABELS.index(name)],
                                               two[shown, LABELS.index(name)]).mean()
-                for name, shown in bench.chosen.items()
+                for name, shown in bench.chosen.shown.items()
             ]))
             for one, two in pairs
         ]  # fmt: skip
@@ -343,6 +364,7 @@ def main():
         "versions": versions(),
         "auroc": found,
         "agreement of seeds": agreement,
+        "edge of chance": 1 - (1 - 2 * EDGE) ** 2,
         "gains": gains(table, pairs),
         "edges": pd.DataFrame(edges).groupby(["way", "label"])["edge"].mean().reset_index().to_dict(
             "records"),

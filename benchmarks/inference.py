@@ -85,6 +85,8 @@ def main():
         passes = median["30 passes, plain"] / median["30 passes, ours"]
         plain = median["21 maps, plain"] + median["30 passes, plain"]
         both = plain / (median["21 maps, ours"] + median["30 passes, ours"])
+        if head == "pointing":
+            print("  (21 maps, plain: Grad-CAM of the same model, which needs none)")
         print(f"  times as fast: maps {maps:.0f}, passes {passes:.0f}, both together {both:.0f}")
         print(
             "  10 passes and 21 maps, ours: "

@@ -63,7 +63,7 @@ class LogMeanExp(nn.Module):
     """
 
     def forward(self, places):
-        return places.flatten(2).logsumexp(dim=2) - math.log(places[0, 0].numel())
+        return places.flatten(2).logsumexp(dim=2) - math.log(places.shape[-2] * places.shape[-1])
 
 
 class PointingHead(nn.Sequential):

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from pytorch_grad_cam import EigenCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from cxrlib import models
 from cxrlib.explanations import METHODS, deletion_insertion, explain
@@ -181,6 +184,10 @@ def test_eigencam_rises_where_the_features_are_strong(model, images):
     with torch.no_grad():
         features = model.head.relu(model.head.conv(model.features(images)))
     found = explain(model, images, ["Edema"], method="eigencam").features[:, 0].flatten(1)
+    plain = EigenCAM(model, [model.head.relu])(images, [ClassifierOutputTarget(0)] * len(images))
+    small = adaptive_avg_pool2d(torch.from_numpy(plain)[:, None], 4)[:, 0].flatten(1)
+    turned = [np.corrcoef(a, b)[0, 1] < 0 for a, b in zip(small, found, strict=True)]
+    assert any(turned)  # pytorch-grad-cam's own sign is another for some of them
     for one, cam in zip(features, found, strict=True):
         flat = one.flatten(1).T.double()
         flat = flat - flat.mean(dim=0)

@@ -361,22 +361,81 @@ def test_boxes_are_summarised_by_patient(maps):
     assert maps.summarise([{**r, "patient": "p0"} for r in rows]) == []
 
 
-def test_the_map_of_another_patient_is_of_another_patient(maps):
-    people = np.array(["a", "a", "b", "a"])
-    order = maps._of_another(np.arange(4), people)
+def test_the_map_of_another_patient_is_of_another_patient(heads):
+    people = np.array(["a", "a", "b", "a", "c"])
+    order = heads.of_another(people)
     assert (people[order] != people).all()
-    assert maps._of_another(np.arange(2), np.array(["a", "a"])).tolist() == [0, 1]
+    assert order == [2, 2, 3, 4, 0]
+    assert heads.of_another(np.array(["a", "a"])) == [0, 1]
+
+
+def test_a_stranger_is_absent_and_no_kin(heads):
+    assert not {"Edema", "Pneumonia", "Consolidation"} & set(heads.strangers("Pneumonia", "Edema"))
+    truth = pd.DataFrame(0.0, range(200), heads.FINDINGS)
+    truth["Fracture"] = 1.0
+    maps = np.arange(21.0)[None, :, None, None] * np.ones((200, 1, 2, 2))
+    found, there = heads.of_others(["Edema"], truth, maps)
+    drawn = {heads.LABELS[int(k)] for k in found[:, 0, 0]}
+    assert there.all()
+    assert drawn == set(heads.strangers("Edema")) - {"Fracture"}  # by lot: each comes at times
+    everything = pd.DataFrame(1.0, range(3), heads.FINDINGS)
+    assert not heads.of_others(["Edema"], everything, maps[:3])[1].any()
+
+
+def test_the_edge_is_a_twelfth_of_the_side_whatever_the_grid(heads):
+    for side in (6, 12):
+        tops = torch.eye(side * side).view(-1, 1, side, side)
+        large = torch.nn.functional.interpolate(tops, (96, 96), mode="bilinear")[:, 0].numpy()
+        rim = 1 - (side - 2) ** 2 / side**2
+        assert heads.at_edge(large) == pytest.approx(rim)
+    inner = np.zeros((1, 96, 96))
+    inner[0, 8, 50] = 1
+    assert heads.at_edge(inner) == 0
+
+
+def test_fine_tuned_models_have_not_seen_the_patients_they_are_scored_on(maps, monkeypatch):
+    people = [f"nih{n:05d}" for n in range(40)]
+    table = pd.DataFrame({"patient": people, "path": people, "split": "test"})
+    learnt = {}
+
+    def train(track, hierarchy, settings, name, start):
+        learnt[name] = track.table
+        return start
+
+    monkeypatch.setattr(maps.training, "train", train)
+    folder = maps.Path("sample")
+    track = maps.data.Track("nih", folder, table, pd.DataFrame(), {})
+    run = type("Run", (), {"settings": maps.settings_of("pointing"), "model": lambda self: self})()
+    for side in (0, 1):
+        maps.fine_tuned(run, track, side)
+        seen = learnt[f"boxes-sample-{side}"]
+        assert {maps.half(person) for person in seen["patient"]} == {side}
+        assert set(seen["split"]) == {"train", "valid"}
 
 
 def test_gains_are_differences_of_means_over_findings(heads):
-    """Two findings of unequal number count alike; nothing is uncertain where all are equal."""
-    table = pd.DataFrame([
-        {"way": way, "guess": "map", "mask": "lesions", "label": label, "patient": f"p{n}",
-         "hit": hit, "auprc": hit / 2}
-        for way, add in (("ours", 0.25), ("theirs", 0.0))
-        for label, count, hit in (("Edema", 8, 0.5 + add), ("Fracture", 2, 0.1 + add))
-        for n in range(count)
-    ])  # fmt: skip
-    hit, auprc = heads.gains(table, [(("ours", "map"), ("theirs", "map"))], resamples=50)
+    """Two findings of unequal number count alike; the same patients are drawn for both ways."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for label, count, hit in (("Edema", 30, 0.5), ("Fracture", 8, 0.1)):
+        for n in range(count):
+            luck = rng.normal()
+            about = {"guess": "map", "mask": "lesions", "label": label, "patient": f"p{n // 2}"}
+            for way, add in (("theirs", 0.0), ("ours", 0.25), ("mixed", (n // 2) % 2)):
+                value = hit + luck + add
+                rows.append(about | {"way": way, "hit": value, "auprc": value / 2})
+    table = pd.DataFrame(rows)
+
+    def gained(way):
+        return heads.gains(table, [((way, "map"), ("theirs", "map"))], resamples=400)
+
+    hit, auprc = gained("ours")  # luck varies much, the paired difference never
     assert (hit["difference"], hit["low"], hit["high"]) == pytest.approx((0.25, 0.25, 0.25))
     assert auprc["difference"] == pytest.approx(0.125)
+    hit, _ = gained("mixed")
+    # Of 15 and 4 patients, 7 and 2 are better by 1. Both findings' patients overlap.
+    assert hit["difference"] == pytest.approx((14 / 30 + 4 / 8) / 2)
+    draws = rng.multinomial(15, np.full(15, 1 / 15), 4000)
+    means = [(draws[:, 1:n:2].sum(axis=1) / draws[:, :n].sum(axis=1).clip(1)) for n in (15, 4)]
+    expected = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
+    assert [hit["low"], hit["high"]] == pytest.approx(expected, abs=0.06)

@@ -22,6 +22,8 @@ def test_settings_out_of_range_are_named():
         Settings(weight=float("nan"))
     with pytest.raises(ValueError, match="head='best'.*paper, pointing"):
         Settings(head="best")
+    with pytest.raises(ValueError, match="small_epochs=3: expected fewer than epochs=3"):
+        Settings(small_epochs=3, epochs=3)
     with pytest.raises(ValueError, match="small_epochs: expected a size of at least 48"):
         Settings(small_epochs=1, size=47)
     with pytest.raises(ValueError, match="only preset='densenet121'"):

@@ -99,7 +99,8 @@ class ChestData(pl.LightningDataModule):
     equalize : see ``ChestDataset``.
     workers : processes that load; 0 is quickest for small images.
     seed : of the order in which training images come, and of their augmentation.
-    small_epochs : in how many epochs, from the first, the training images are ``SMALL``.
+    small_epochs : in how many epochs, from the first, training images are shrunk to ``SMALL`` of
+        their side.
 
     ``first_epoch`` is the epoch with which a training that was interrupted goes on.
     """

@@ -10,6 +10,8 @@ from cxrlib.data.track import DataError, _entries, _some_patients
 from cxrlib.labels import NIH_TO_CHEXPERT, OBSERVATIONS, read_csv, read_nih, refuse, require_columns
 
 NIH_TABLE = "Data_Entry_2017_v2020.csv"
+NIH_BOXES, RSNA_BOXES = "BBox_List_2017.csv", "RSNA_boxes.csv"
+BOX = ["observation", "x", "y", "width", "height"]
 
 
 def _read_nih_table(folder):
@@ -88,10 +90,6 @@ def _read_boxes(folder, table):
     return pd.concat(found).merge(paths, on="name")[["path", *BOX]]
 
 
-NIH_BOXES, RSNA_BOXES = "BBox_List_2017.csv", "RSNA_boxes.csv"
-BOX = ["observation", "x", "y", "width", "height"]
-
-
 def _nih_boxes(source):
     raw = read_csv(source)
     names = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")  # [x,y,w,h] is one name
@@ -125,7 +123,7 @@ def _rsna_boxes(source):
 
 
 def _in_pixels(raw):
-    """Boxes as numbers; NaN where one is none, or not within 1024 × 1024 pixels."""
+    """The numbers of boxes; all NaN in a row that is no box within 1024 × 1024 pixels."""
     pixels = raw[BOX[1:]].apply(pd.to_numeric, errors="coerce")
     inside = (pixels["x"] + pixels["width"] <= 1025) & (pixels["y"] + pixels["height"] <= 1025)
     inside &= (pixels[["x", "y"]] >= 0).all(axis=1) & (pixels[["width", "height"]] > 0).all(axis=1)

@@ -53,6 +53,8 @@ POINTING = "pointing"
 class Maps:
     """What ``explain`` returns; each map from 0 to 1, and 0 where nothing speaks for the label.
 
+    (A pointing map is nowhere quite 0: it falls off from the place with the largest share, 1.)
+
     ``features`` [B, L, h, w], at the resolution of the feature maps; ``images`` [B, L, H, W], the
     same enlarged to the images'; ``labels``, the names of the L maps.
     """
@@ -80,8 +82,9 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         with a ``PointingHead``: each place's share of the image's odds, over the largest share.
     names : the names of the model's outputs in order; by default the paper's 21.
     finer : 0 for that layer; 1 for what the last dense block but one passes on, after the ReLU of
-        its transition (LayerCAM takes maps to be positive). Its maps are twice as fine, and it
-        knows less of what it sees; 2 and so on, as far as the model has blocks.
+        its transition (LayerCAM takes maps to be positive). Its maps are twice as fine (with
+        the paper's head: a pointing one has maps as fine as these), and it knows less of what it
+        sees; 2 and so on, as far as the model has blocks.
         Eigen-CAM takes maps of up to 64 × 64.
 
     Examples
@@ -108,7 +111,7 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         module.training = False
     try:
         if method == POINTING:
-            with torch.inference_mode():
+            with torch.no_grad():
                 small = model.head.shares(model.features(images))[:, places]
                 small = small / small.amax(dim=(2, 3), keepdim=True)
         else:

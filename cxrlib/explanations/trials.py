@@ -44,7 +44,7 @@ def find_masks(track, paths, size, kind="changes"):
     mask of a group is all of its findings' masks together; on NIH, that of the boxed ones.
     """
     checks.number("size", size, 1, 4096)
-    if kind not in MASKS:
+    if kind not in tuple(MASKS):
         raise EvaluationError(f"kind={kind!r}: choose one of {', '.join(MASKS)}.")
     paths = list(paths)
     for path in set(paths) - set(track.table["path"]):
@@ -104,7 +104,7 @@ def localisation(maps, masks, threshold=0.5):
     (average precision; Arun et al. 2021); ``rank``, of as many highest pixels as the mask has, the
     share that lies in it, and ``mass``, the share of the map's sum that does (relevance rank and
     mass accuracy, Arras et al. 2022; 0 of an empty map); and ``chance``, the mask's share of the
-    image, which is what a random point hits and, in the long run, each of these of a random map.
+    image: what a random point hits and, about, ``auprc``, ``rank`` and ``mass`` of a random map.
     """
     checks.number("threshold", threshold, 0, 1, Real)
     maps, masks = _check_masks(maps, masks)
@@ -277,12 +277,13 @@ def deletion_insertion(model, images, maps, label, steps=12, names=None, readout
 
 
 def smooth_fields(count, size, seed=0, width=1 / 8):
-    """Maps of chance [count, size, size], 0 … 1: as smooth as maps are, and about nothing.
+    """Random maps [count, size, size], 0 … 1: as smooth as heat maps, they know nothing of images.
 
     White noise, blurred by a Gaussian of ``width`` (its standard deviation, as a share of the
-    side). A map that removes or brings back pixels in a better order than these knows something;
-    scattered pixels would be no fair comparison, since a network sees them in another way.
+    side). Only a map whose order of pixels does better than theirs knows something. Scattered
+    pixels would be no fair comparison, since to a network they are something else than a region.
     """
+    checks.number("seed", seed, 0)
     checks.number("count", count, 1)
     checks.number("size", size, 1, 4096)
     checks.share("width", width)

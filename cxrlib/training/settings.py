@@ -90,6 +90,11 @@ class Settings:
             ("dropout", float, 0, 0.99),
         ):
             object.__setattr__(self, name, _number(name, getattr(self, name), kind, low, high))
+        if self.small_epochs >= self.epochs:
+            raise ValueError(
+                f"small_epochs={self.small_epochs}: expected fewer than epochs={self.epochs}, so "
+                "that the model sees images of its size."
+            )
         if self.small_epochs and self.size < 48:
             raise ValueError("small_epochs: expected a size of at least 48, two thirds of it 32.")
         if self.weights == "imagenet" and self.preset == "tiny":
