@@ -164,9 +164,9 @@ def kin(way, seed, maps, chosen):
         families = (child, *HIERARCHY.children(group))
         stranger, there = of_others(families, chosen.table.iloc[shown], maps[shown])
         pairs = {
-            "child": (groups, children),
+            "same image": (groups, children),
             "no kin": (groups[there], stranger[there]),
-            "child, another image": (groups, children[of_another(chosen.people[shown])]),
+            "another image": (groups, children[of_another(chosen.people[shown])]),
         }
         about = {"way": way, "seed": seed, "group": group, "child": child}
         rows.append(about | {name: likeness(*pair)["correlation"] for name, pair in pairs.items()})
@@ -252,7 +252,7 @@ def find_shortcut(task):
     found["score raised by the square, ill"] = change[ill].mean()
     found["score raised by the square, healthy"] = change[~ill].mean()
     stamped = (pictures["square on all"] != pictures["no square"]).any(dim=0)[0].numpy()
-    region = ndimage.binary_dilation(stamped, iterations=3)
+    region = ndimage.binary_dilation(stamped, iterations=8)  # a place of the 8 × 8 maps
     for way, (of, asked) in WAYS.items():
         if of != kind or way == "Eigen-CAM":
             continue

@@ -111,7 +111,7 @@ def test_a_start_of_another_kind_is_refused(track, tmp_path):
         train(track, fewer, QUICK, runs=tmp_path, start=first)
     alone = tmp_path / "alone.ckpt"
     alone.write_bytes((first.folder / "last.ckpt").read_bytes())
-    with pytest.raises(ValueError, match="do not fit.*with 2 labels"):
+    with pytest.raises(ValueError, match="do not fit.*paper head and 2 labels"):
         train(track, fewer, QUICK, runs=tmp_path, start=alone)
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         train(track, PAPER, QUICK, runs=tmp_path, start=tmp_path / "none.ckpt")
