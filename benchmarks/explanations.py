@@ -14,14 +14,16 @@ found. Whether their maps lie on the finding is asked there; here, for notebook 
 - ``kin``: rank correlation of a group's map with its child's, on images that show the child; beside
   it the group's map with that of a finding that is no kin, and with the child's of another image.
 - ``deletion``: areas under deletion and insertion, by finding; beside the maps, the lesion itself
-  and smooth fields of chance, three for every image.
+  (from its middle outwards, then what is nearest to it: no order has scattered pixels) and smooth
+  fields of chance, three for every image.
 - ``shortcut``: a planted square, by seed: where maps are highest, and what the model is worth
   without it.
 - ``boxes``: on real radiographs, against NIH's and RSNA's boxes (of Lung Opacity both: NIH calls
   them infiltrates), for models that saw phantoms only, their batch normalisation adapted to the
   folder's images, and for the same models fine-tuned on NIH's labels of half of the patients and
   scored on the other half's boxes; beside each map that of another patient. ``hit`` is the hit rate
-  of CheXlocalize, the pointing game. Intervals are over patients.
+  of CheXlocalize, the pointing game. Intervals are over patients, the models held fixed;
+  ``box_gains`` has the differences, on the same images.
 - ``letters``: do the adapted models look at burnt-in letters, and do scores change without them?
 """
 
@@ -62,8 +64,8 @@ WAYS = WAYS | {"Eigen-CAM": ("paper", {"method": "eigencam"})}
 del WAYS["pointing, same recipe"]
 HEADS = ("paper", "pointing")
 ON_REAL = ("boxes", "letters")
-PARTS = (*ON_REAL, "shortcut", "course")
-KEPT = (*ON_REAL, "real", "shortcut", "randomisation", "kin", "shuffled", "deletion")
+PARTS = (*ON_REAL, "shortcut", "deletion", "course")
+KEPT = (*ON_REAL, "box_gains", "real", "shortcut", "randomisation", "kin", "shuffled", "deletion")
 PLACES = [LABELS.index(name) for name in FINDINGS]
 
 
@@ -176,6 +178,15 @@ def kin(way, seed, maps, chosen):
 # --- Deletion and insertion -----------------------------------------------------------------------
 
 
+def outwards(masks):
+    """Masks [N, H, W] as an order of all pixels: from the depth of each outwards, then away."""
+    depth, away = (
+        np.stack([ndimage.distance_transform_edt(part) for part in side])
+        for side in (masks, ~masks)
+    )
+    return depth - away
+
+
 def delete_and_insert(seed, runs, chosen, count=12):
     """Rows of ``deletion``: areas under both curves, per kind of model, order and finding."""
     rows, rng = [], np.random.default_rng(seed)
@@ -190,7 +201,7 @@ def delete_and_insert(seed, runs, chosen, count=12):
                 for way, (of, asked) in WAYS.items()
                 if of == kind
             }
-            orders = [*orders.items(), ("the lesion", true.astype(float))]
+            orders = [*orders.items(), ("the lesion", outwards(true))]
             for field in range(3):
                 chance = 1000 * seed + 10 * number + field
                 fields = explanations.smooth_fields(len(few), images.shape[-1], chance)
@@ -252,17 +263,19 @@ def find_shortcut(task):
     found["score raised by the square, ill"] = change[ill].mean()
     found["score raised by the square, healthy"] = change[~ill].mean()
     stamped = (pictures["square on all"] != pictures["no square"]).any(dim=0)[0].numpy()
-    region = ndimage.binary_dilation(stamped, iterations=8)  # a place of the 8 × 8 maps
     for way, (of, asked) in WAYS.items():
         if of != kind or way == "Eigen-CAM":
             continue
         sick = images["square on all"][ill]
-        maps = explanations.explain(model, sick, [SHORTCUT], **asked)[SHORTCUT].numpy()
+        made = explanations.explain(model, sick, [SHORTCUT], **asked)
+        maps, side = made[SHORTCUT].numpy(), made.features.shape[-1]
+        # As near as this map can tell: on the square, or within one of the map's own places of it.
+        region = ndimage.binary_dilation(stamped, iterations=stamped.shape[0] // side)
         tops = maps.reshape(len(maps), -1).argmax(axis=1)
         found[f"highest point in the square, {way}"] = region.ravel()[tops].mean()
         share = maps[:, region].sum(axis=1) / np.maximum(maps.sum(axis=(1, 2)), 1e-9)
         found[f"share of the map in the square, {way}"] = share.mean()
-    found["share of the image"] = region.mean()
+        found[f"share of the image, {way}"] = region.mean()
     about = {"head": kind, "learnt": "with square" if square else "without square", "seed": seed}
     return [about | {"measure": name, "value": float(value)} for name, value in found.items()]
 
@@ -375,6 +388,43 @@ def summarise(rows, resamples=2000):
     return summary
 
 
+def box_gains(rows, resamples=2000):
+    """Differences between kinds of guess on the same images, with intervals by patient."""
+    table = pd.DataFrame(rows)
+    usual = table["way"] == "usual place"
+    table["which"] = np.where(usual, "usual place", table["way"]) + ", " + table["learnt"]
+    gains = []
+    for label, part in table.groupby("label"):
+        each = part.pivot_table(["hit", "auprc"], "path", ["which", "guess"])
+        people = part.groupby("path")["patient"].first().reindex(each.index)
+        names, places = np.unique(people, return_inverse=True)
+        if len(names) < 5:
+            continue
+        draws = np.random.default_rng(0).multinomial(
+            len(names), np.full(len(names), 1 / len(names)), resamples
+        )
+        weights = draws[:, places]
+        maps = [which for which in part["which"].unique() if not which.startswith("usual place")]
+        pairs = [((which, "map"), (which, "another patient")) for which in maps]
+        pairs += [
+            ((which, "map"), (f"usual place, {of}", "map"))
+            for which in maps
+            for of in ("other boxes", "phantoms only")
+        ]
+        for one, other in pairs:
+            for measure in ("hit", "auprc"):
+                if not {(measure, *one), (measure, *other)} <= set(each):
+                    continue
+                difference = (each[(measure, *one)] - each[(measure, *other)]).to_numpy()
+                drawn = weights @ difference / weights.sum(axis=1)
+                low, high = np.quantile(drawn, [0.025, 0.975])
+                than = other[1] if other[1] != "map" else other[0]
+                row = {"label": label, "which": one[0], "than": than, "measure": measure}
+                row |= {"difference": difference.mean(), "low": float(low), "high": float(high)}
+                gains.append(row | {"images": len(each), "patients": len(names)})
+    return gains
+
+
 def find_letters(task):
     """Rows of ``letters``: do maps look at burnt-in letters, and do scores change without them?"""
     kind, seed, run, folders = task
@@ -464,8 +514,15 @@ def test_of(task):
                 if of == kind:
                     maps = all_maps(run.model("last"), chosen.images, asked)[1]
                     found["shuffled"] += scored(way, seed, maps, chosen)
-    found["deletion"] = delete_and_insert(seed, runs, chosen)
     return found
+
+
+def delete_of(task):
+    """Rows of ``deletion`` for the models of one seed."""
+    seed, seeds, count = task
+    track = data.open_track()
+    runs, chosen = all_runs(track, seeds), Chosen(track, settings_of("pointing").size, count)
+    return delete_and_insert(seed, runs, chosen)
 
 
 def main():
@@ -495,6 +552,7 @@ def main():
             find_shortcut,
             [(k, q, s) for s in seeds for k in HEADS for q in (True, False)],
         ),
+        "deletion": (delete_of, [(s, options.seeds, options.images) for s in seeds]),
         "course": (test_of, [(s, options.seeds, options.images) for s in seeds]),
     }
     for part in parts:
@@ -504,6 +562,8 @@ def main():
         else:
             rows = [row for each in found for row in each]
             result[part] = summarise(rows) if part == "boxes" else rows
+            if part == "boxes":
+                result["box_gains"] = box_gains(rows)
     result |= {
         "seeds": options.seeds,
         "ways": {way: list(how) for way, how in WAYS.items()},

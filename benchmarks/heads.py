@@ -28,9 +28,10 @@ points must be judged:
 
 ``gains`` are differences from the usual place and between ways, means over findings and seeds, with
 95% intervals over patients. ``edge`` is the share of maps that are highest within a twelfth of the
-image's side from its rim; beside it the rank correlation of the maps of two seeds. "…, mean of the
-seeds" is one map from all models. (``mass`` favours maps whose minimum pytorch-grad-cam
-has taken out: a pointing map is nowhere quite 0.) results/heads.json.
+image's side from its rim, beside that of maps whose places are chance; then the rank correlation of
+the maps of two seeds. "…, mean of the seeds" is one map from all models. (``mass`` favours maps
+whose minimum pytorch-grad-cam has taken out: a pointing map is nowhere quite 0.)
+results/heads.json.
 """
 
 import argparse
@@ -198,6 +199,13 @@ def at_edge(maps):
     return float(np.mean(nearest < EDGE * side))
 
 
+def edge_of_chance(side, size, count=4000):
+    """``at_edge`` of maps whose places are chance, enlarged as maps are."""
+    places = torch.randn(count, 1, side, side, generator=torch.Generator().manual_seed(0))
+    large = interpolate(places, (size, size), mode="bilinear", align_corners=False)
+    return at_edge(large[:, 0].numpy())
+
+
 def guesses(name, maps, shown, true, chosen, usual, sure):
     """What is compared with the masks ``true`` of the images ``shown``: guess → (maps, masks)."""
     own = maps[shown, LABELS.index(name)]
@@ -328,7 +336,7 @@ def main():
     for kind, each in found.items():
         print(kind, np.round(each["macro"], 4), each["difference"], each["low"], each["high"])
     bench = Bench(track, configs.read_config("pointing").settings.size, options.images)
-    edges, agreement = [], {}
+    edges, agreement, chance = [], {}, {}
     for way, (kind, asked) in tqdm(WAYS.items(), desc="ways"):
         kept, sums = [], 0
         for seed, run in enumerate(runs[kind]):
@@ -339,6 +347,7 @@ def main():
                 edges.append({"way": way, "seed": seed, "label": name, "edge": edge})
             kept.append(small)
             sums = sums + large
+        chance[way] = edge_of_chance(small.shape[-1], large.shape[-1])
         bench.measure(f"{way}, mean of the seeds", -1, small, sums / options.seeds)
         pairs = [(one, two) for k, one in enumerate(kept) for two in kept[:k]]
         agreement[way] = [
@@ -358,13 +367,16 @@ def main():
     pairs += [
         (("pointing", "map × usual place"), usual),
         (("pointing", "map"), ("Grad-CAM", "map")),
+        (("pointing", "map"), ("Grad-CAM of the pointing head", "map")),
+        (("pointing, same recipe", "map"), ("LayerCAM, finer", "map")),
+        (("pointing, same recipe", "map"), ("pointing, same recipe", "another image")),
     ]
     content = {
         "phantom": provenance(track),
         "versions": versions(),
         "auroc": found,
         "agreement of seeds": agreement,
-        "edge of chance": 1 - (1 - 2 * EDGE) ** 2,
+        "edge of chance": chance,
         "gains": gains(table, pairs),
         "edges": pd.DataFrame(edges).groupby(["way", "label"])["edge"].mean().reset_index().to_dict(
             "records"),

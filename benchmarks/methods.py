@@ -36,18 +36,16 @@ from cxrlib.configs import read_config
 from cxrlib.evaluation import measures, patient_weights, read_predictions
 from cxrlib.hierarchy import paper_hierarchy
 
-CONDITIONS = ("clean", "report", "tenth")
+CONDITIONS = ("clean", "report", "visual", "tenth")
 METHODS = {
     "flat": {"method": "flat"},
     "smooth": {"method": "smooth"},
-    "step, fixed": {"method": "hbce-step", "penalties": "fixed"},
-    "step, data-driven": {"method": "hbce-step", "penalties": "data-driven"},
     "hinge, fixed": {"method": "hbce-hinge", "penalties": "fixed"},
     "hinge, data-driven": {"method": "hbce-hinge", "penalties": "data-driven"},
     "product, fixed": {"method": "hbce-product", "penalties": "fixed"},
-    "product, data-driven": {"method": "hbce-product", "penalties": "data-driven"},
     "max-constraint": {"method": "max-constraint"},
     "conditional": {"method": "conditional"},
+    "hmlc": {"method": "hmlc"},
 }
 """What a method is called in the tables, and the settings that make it."""
 

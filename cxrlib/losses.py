@@ -10,9 +10,10 @@ loss                           what it adds to binary cross-entropy        logit
 ``HierarchicalBCELoss``        a penalty for a child without its parent    ``nn.Sigmoid``
 ``MaxConstraintLoss``          a parent scores as its highest descendant   ``MaxConstraint``
 ``ConditionalLoss``            a child is asked only where parents are     ``Conditional``
+``TwoStageLoss``               the same, then that of the product          ``Conditional``
 =============================  ==========================================  ==================
 
-The last two change how logits become probabilities, in training and ever after: their readouts
+The last three change how logits become probabilities, in training and ever after: their readouts
 take logits [B, L] and return probabilities [B, L] in which no child exceeds a parent.
 """
 
@@ -212,9 +213,13 @@ class Conditional(nn.Module):
         super().__init__()
         self.register_buffer("above", _below(hierarchy).T.contiguous(), persistent=False)
 
-    def forward(self, logits):
+    def log(self, logits):
+        """The logarithms of the probabilities [B, L], exact where these are next to 0."""
         # Summed label by label in one order, so that rounding cannot lift a child over its parent.
-        return (logsigmoid(logits)[:, None, :] * self.above).sum(dim=2).exp()
+        return (logsigmoid(logits)[:, None, :] * self.above).sum(dim=2)
+
+    def forward(self, logits):
+        return self.log(logits).exp()
 
 
 class NeverBoth(nn.Module):
@@ -253,8 +258,8 @@ class ConditionalLoss(nn.Module):
 
     References
     ----------
-    Chen et al. 2019 (HMLC), "conditional probability" stage; Pham et al. 2019, arXiv 1911.06475,
-    "conditional training". Neither second stage is here: this is the whole training.
+    Chen et al. 2019 (HMLC), its first stage, for which see ``TwoStageLoss``; Pham et al. 2019,
+    arXiv 1911.06475, "conditional training", whose second stage is not here.
     """
 
     def __init__(self, hierarchy):
@@ -269,3 +274,41 @@ class ConditionalLoss(nn.Module):
         present = targets > 0.5
         lacks_a_parent = (self.parents & ~present[:, None, :]).any(dim=2)
         return masked_bce(logits, targets.masked_fill(lacks_a_parent, torch.nan))
+
+
+class TwoStageLoss(nn.Module):
+    """HMLC: learn the conditional probabilities first, then what their products say.
+
+    The first half of training is ``ConditionalLoss``. A label deep in the graph is then asked on
+    few images, and nobody has asked for the product of all that lies above it. The second half asks
+    for just that: the binary cross-entropy of ``Conditional``'s probabilities p, on every image, by
+
+        log p_i = sum over j in {i and its ancestors} of log sigmoid(logit_j)
+
+    and log(1 − p_i) from it, so that neither is lost to rounding where p is next to 0 or 1.
+
+    ``progress``, from 0 to 1, says how much of the training is done; who trains keeps it up to
+    date.
+
+    References
+    ----------
+    Chen et al. 2019, "Deep hierarchical multi-label classification of chest X-ray images" (HMLC).
+    There the second stage is a training of its own, with a rate of its own; here it is the second
+    half of one cycle.
+    """
+
+    def __init__(self, hierarchy):
+        super().__init__()
+        self.conditional, self.readout = ConditionalLoss(hierarchy), Conditional(hierarchy)
+        self.progress = 0.0
+
+    def forward(self, logits, targets):
+        if self.progress < 0.5:
+            return self.conditional(logits, targets)
+        _require_same_shape(logits, targets)
+        known = ~torch.isnan(targets)
+        filled = torch.where(known, targets, 0.0)
+        log_p = self.readout.log(logits.float())
+        log_not = torch.log(-torch.expm1(log_p.clamp(max=-1e-6)))
+        entropy = -(filled * log_p + (1 - filled) * log_not)
+        return (entropy * known).sum() / known.sum().clamp(min=1)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from cxrlib import models
-from cxrlib.explanations import METHODS, deletion_insertion, explain
+from cxrlib.explanations import METHODS, deletion_insertion, explain, features_of
 from cxrlib.hierarchy import paper_hierarchy
 
 LABELS = paper_hierarchy().labels
@@ -196,3 +196,25 @@ def test_eigencam_rises_where_the_features_are_strong(model, images):
         first = first * torch.sign(first @ (energy - energy.mean()))
         first = first.clamp(min=0)
         torch.testing.assert_close(cam.double(), first / first.max(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam", "pointing"])
+def test_features_at_hand_give_the_same_maps(model, pointing, images, method):
+    network = (pointing if method == "pointing" else model).train()
+    features = features_of(network, images)
+    assert network.training and not features.requires_grad
+    again = explain(network, images, method=method, features=features)
+    torch.testing.assert_close(again.images, explain(network, images, method=method).images)
+    # They are what is explained: those of other images give other maps.
+    other = explain(network, images, method=method, features=features.flip(0))
+    assert not torch.allclose(other.images, again.images)
+
+
+def test_features_that_do_not_go_with_the_images_are_named(model, images):
+    features = features_of(model, images)
+    with pytest.raises(ValueError, match="features_of"):
+        explain(model, images[:1], features=features)
+    with pytest.raises(ValueError, match="features_of"):
+        explain(model, images, features=features[0])
+    with pytest.raises(ValueError, match="finer=0"):
+        explain(model, images, features=features, finer=1)

@@ -439,3 +439,47 @@ def test_gains_are_differences_of_means_over_findings(heads):
     means = [(draws[:, 1:n:2].sum(axis=1) / draws[:, :n].sum(axis=1).clip(1)) for n in (15, 4)]
     expected = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
     assert [hit["low"], hit["high"]] == pytest.approx(expected, abs=0.06)
+
+
+def test_the_edge_of_chance_counts_places_and_not_pixels(heads):
+    # By pixels it would be 31% whatever the grid. Enlarging lowers what is inside a little.
+    for side in (6, 12):
+        at_rim = 1 - (side - 2) ** 2 / side**2
+        assert at_rim - 0.02 < heads.edge_of_chance(side, 96) < at_rim + 0.1
+
+
+def test_an_order_from_the_middle_of_a_mask_outwards(maps):
+    mask = np.zeros((1, 9, 9), dtype=bool)
+    mask[0, 2:7, 2:7] = True
+    order = maps.outwards(mask)[0]
+    assert order.argmax() == 4 * 9 + 4
+    assert order[mask[0]].min() > order[~mask[0]].max()
+    assert order[1, 4] > order[0, 4] > order[0, 0]  # nearest first
+
+
+def test_gains_on_boxes_are_paired_by_image(maps):
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in range(40):
+        hard = rng.random()
+        about = {"label": "Edema", "path": f"{n}", "patient": f"p{n % 20}", "chance": 0.1}
+        guesses = {
+            ("Grad-CAM", "phantoms only", "map"): hard + 0.1,
+            ("Grad-CAM", "phantoms only", "another patient"): hard,
+            ("usual place", "other boxes", "map"): hard + 0.3,
+            ("usual place", "phantoms only", "map"): hard - 0.1,
+        }
+        rows += [
+            about | {"way": way, "learnt": learnt, "guess": guess, "hit": x, "auprc": x / 2}
+            for (way, learnt, guess), x in guesses.items()
+        ]
+    gains = pd.DataFrame(maps.box_gains(rows)).set_index(["than", "measure"])
+    hits = gains.xs("hit", level="measure")["difference"]
+    expected = {
+        "another patient": 0.1,
+        "usual place, other boxes": -0.2,
+        "usual place, phantoms only": 0.2,
+    }
+    assert hits.to_dict() == pytest.approx(expected)
+    # What makes an image hard moves both: paired, the interval has no width.
+    assert (gains["high"] - gains["low"]).abs().max() < 1e-9

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from cxrlib import models
 from cxrlib.data import Augmentation
-from cxrlib.explanations import check_images
+from cxrlib.explanations import check_images, features_of
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.losses import Conditional
 from cxrlib.uncertainty import (
@@ -205,3 +205,13 @@ def test_an_interval_without_the_bootstraps_bias(doubt):
 def test_rounding_keeps_the_shape(doubt):
     value = {"a": [1, 0.123456789, {"b": "c"}], "d": None}
     assert doubt.rounded(value) == {"a": [1, 0.12346, {"b": "c"}], "d": None}
+
+
+def test_features_at_hand_give_the_same_doubt(model, images):
+    features = features_of(model, images)
+    torch.manual_seed(0)
+    anew = mc_dropout(model, images, 20)
+    torch.manual_seed(0)
+    torch.testing.assert_close(mc_dropout(model, images, 20, features=features).mean, anew.mean)
+    with pytest.raises(ValueError, match="features_of"):
+        mc_dropout(model, images[:1], 20, features=features)

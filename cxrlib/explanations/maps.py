@@ -6,6 +6,7 @@ then asked about every label in one batch. A ``models.PointingHead`` needs no we
 share of the answer falls off on the way.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,7 @@ class Maps:
         return self.images[:, find_labels([label], self.labels)[0]]
 
 
-def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
+def explain(model, images, labels=None, method="gradcam", names=None, finer=0, *, features=None):
     """Class activation ``Maps`` of a batch of images, for many labels at the price of one.
 
     Parameters
@@ -86,6 +87,8 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
         the paper's head: a pointing one has maps as fine as these), and it knows less of what it
         sees; 2 and so on, as far as the model has blocks.
         Eigen-CAM takes maps of up to 64 × 64.
+    features : what ``features_of`` made of the same images, if it is at hand (finer=0 only):
+        it costs nearly all the time, and ``uncertainty.mc_dropout`` can share it.
 
     Examples
     --------
@@ -100,38 +103,62 @@ def explain(model, images, labels=None, method="gradcam", names=None, finer=0):
     if method == POINTING and (finer or not hasattr(model.head, "shares")):
         raise ValueError("method='pointing': expected a model with head='pointing', and finer=0.")
     check_images(images)
+    check_features(features, images)
+    if features is not None and finer:
+        raise ValueError("features are those that the head sees: they go with finer=0.")
     names = tuple(LABELS if names is None else names)
     outputs = len(model.head.logits.bias)
     if len(names) != outputs:
         raise ValueError(f"{len(names)} names for a model with {outputs} outputs.")
     labels = names if labels is None else tuple(labels)
     places = find_labels(labels, names)
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
     try:
-        if method == POINTING:
-            with torch.no_grad():
-                small = model.head.shares(model.features(images))[:, places]
-                small = small / small.amax(dim=(2, 3), keepdim=True)
-        else:
-            small = _weighed(model, images, places, method, finer)
+        with _evaluating(model):
+            if method == POINTING:
+                with torch.no_grad():
+                    seen = model.features(images) if features is None else features
+                    small = model.head.shares(seen)[:, places]
+                    small = small / small.amax(dim=(2, 3), keepdim=True)
+            else:
+                small = _weighed(model, images, places, method, finer, features)
     finally:
-        for module in training:
-            module.training = True
         model.zero_grad(set_to_none=True)
     large = interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False)
     return Maps(small, large, labels)
 
 
-def _weighed(model, images, places, method, finer):
+def features_of(model, images):
+    """What the head sees of ``images``, in evaluation mode: the model's feature maps [B, C, h, w].
+
+    They cost nearly all the time of an answer. ``explain`` and ``uncertainty.mc_dropout`` both take
+    them, for those who want to know where and how sure of the same images.
+    """
+    check_images(images)
+    with _evaluating(model), torch.no_grad():
+        return model.features(images)
+
+
+@contextmanager
+def _evaluating(model):
+    """The model in evaluation mode, and afterwards in the modes it was in."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _weighed(model, images, places, method, finer, features):
     """Maps [B, L, h, w] of the labels at ``places``, by one of ``METHODS``."""
     different = places[:1] if method == "eigencam" else places
     targets = [ClassifierOutputTarget(place) for place in different]
     shared, asked, layer = _halves(model, finer)
     with torch.inference_mode(False):  # also for callers in inference mode
         with torch.no_grad():
-            features = shared(images.clone())
+            features = shared(images.clone()) if features is None else features.clone()
         if method == "eigencam" and features[0, 0].numel() > 64 * 64:  # its SVD takes too long
             raise ValueError("Eigen-CAM of maps above 64 × 64: use smaller images or finer=0.")
         with torch.enable_grad(), METHODS[method](asked, [layer]) as cam:
@@ -183,3 +210,12 @@ def check_images(images):
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images from {low:g} to {high:g}: expected 0 to 1.")
+
+
+def check_features(features, images):
+    """Raise ``ValueError`` unless features are None, or feature maps [B, C, h, w] of B images."""
+    shape = None if features is None else tuple(getattr(features, "shape", ()))
+    if shape is not None and (len(shape) != 4 or shape[0] != len(images)):
+        raise ValueError(
+            f"features of shape {shape} for {len(images)} images: expected features_of(them)."
+        )

@@ -10,6 +10,7 @@ from cxrlib.losses import (
     MaxConstraint,
     MaxConstraintLoss,
     NeverBoth,
+    TwoStageLoss,
 )
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
 
@@ -51,6 +52,10 @@ METHODS = {
     ),
     "conditional": (
         lambda settings, hierarchy, _: ConditionalLoss(hierarchy),
+        _coherent(Conditional),
+    ),
+    "hmlc": (
+        lambda settings, hierarchy, _: TwoStageLoss(hierarchy),
         _coherent(Conditional),
     ),
 }

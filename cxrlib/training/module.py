@@ -51,6 +51,10 @@ class Classifier(pl.LightningModule):
     def forward(self, images):
         return self.model(images.contiguous(memory_format=torch.channels_last))
 
+    def on_train_epoch_start(self):
+        if hasattr(self.loss, "progress"):  # of a loss with two stages
+            self.loss.progress = self.current_epoch / self.trainer.max_epochs
+
     def training_step(self, batch, _):
         images, targets = batch
         loss = self.loss(self(images), targets)

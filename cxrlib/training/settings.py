@@ -22,7 +22,7 @@ class Settings:
     ----------
     method : "flat" for plain BCE; "smooth" for BCE with label smoothing; "hbce-step" (the paper's),
         "hbce-hinge" or "hbce-product" for a form of ``losses.HierarchicalBCELoss``;
-        "max-constraint" or "conditional" for outputs that are coherent by construction.
+        "max-constraint", "conditional" or "hmlc" for outputs that are coherent by construction.
     penalties : of the three hbce methods: "fixed" (0.5 on every edge) or "data-driven".
     weight : of their penalty term.
     smoothing : of "smooth": how far its targets move towards one half, see ``losses.BCELoss``.
@@ -97,6 +97,11 @@ class Settings:
             )
         if self.small_epochs and self.size < 48:
             raise ValueError("small_epochs: expected a size of at least 48, two thirds of it 32.")
+        if self.method == "hmlc" and (self.recipe != "workshop" or self.epochs < 2):
+            raise ValueError(
+                "method='hmlc': its loss changes half-way, so it needs recipe='workshop', which "
+                "does not stop before, and 2 epochs or more."
+            )
         if self.weights == "imagenet" and self.preset == "tiny":
             raise ValueError("weights='imagenet': only preset='densenet121' has ImageNet weights.")
 

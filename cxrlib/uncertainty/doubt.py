@@ -9,7 +9,7 @@ from torch import nn
 
 from cxrlib.data import AUGMENTATIONS, draw
 from cxrlib.evaluation import checks
-from cxrlib.explanations import check_images
+from cxrlib.explanations import check_features, check_images
 
 DROPOUT = (nn.Dropout, nn.Dropout2d)
 """The layers that stay on in Monte Carlo dropout: of single numbers, or of whole channels."""
@@ -32,7 +32,7 @@ class Uncertainty:
     mutual_information: torch.Tensor
 
 
-def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
+def mc_dropout(model, images, passes=10, readout=torch.sigmoid, *, features=None):
     """``Uncertainty`` by Monte Carlo dropout: predict several times, with other units dropped.
 
     Only the dropout modules are switched on. Everything else stays as in evaluation; in training
@@ -46,14 +46,16 @@ def mc_dropout(model, images, passes=10, readout=torch.sigmoid):
     images : float32 [B, 1, H, W], 0 … 1.
     passes : how many, 1 … 10,000. The paper makes 10.
     readout : from logits to probabilities, see ``training.make_readout``.
+    features : what ``explanations.features_of`` made of the same images, if it is at hand.
     """
-    return decompose(dropout_passes(model, images, passes, readout))
+    return decompose(dropout_passes(model, images, passes, readout, features=features))
 
 
-def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
+def dropout_passes(model, images, passes=10, readout=torch.sigmoid, *, features=None):
     """The probabilities of every pass: float [passes, B, L]. See ``mc_dropout``."""
     checks.number("passes", passes, 1, 10_000)
     check_images(images)
+    check_features(features, images)
     parts = list(model.head.children())
     first = next((i for i, part in enumerate(parts) if isinstance(part, DROPOUT)), None)
     if not any(part.p > 0 for part in parts if isinstance(part, DROPOUT)):
@@ -62,7 +64,8 @@ def dropout_passes(model, images, passes=10, readout=torch.sigmoid):
     model.eval()
     try:
         with torch.inference_mode():
-            same = nn.Sequential(model.features, *parts[:first])(images)
+            seen = model.features(images) if features is None else features
+            same = nn.Sequential(*parts[:first])(seen)
             for part in parts:
                 part.training = isinstance(part, DROPOUT)
             repeated = same.repeat(passes, *[1] * (same.ndim - 1))
