@@ -60,9 +60,9 @@ from cxrlib.transfer import adapt_batchnorm
 
 LABELS = HIERARCHY.labels
 COHORTS = data.DEFAULT_FOLDER.parent
-WAYS = WAYS | {"Eigen-CAM": ("paper", {"method": "eigencam"})}
-del WAYS["pointing, same recipe"]
 HEADS = ("paper", "pointing")
+WAYS = {way: how for way, how in WAYS.items() if how[0] in HEADS}
+WAYS |= {"Eigen-CAM": ("paper", {"method": "eigencam"})}
 ON_REAL = ("boxes", "letters")
 PARTS = (*ON_REAL, "shortcut", "deletion", "course")
 KEPT = (*ON_REAL, "box_gains", "real", "shortcut", "randomisation", "kin", "shuffled", "deletion")

@@ -2,9 +2,11 @@
 
     python benchmarks/heads.py [--seeds 3] [--images 60]
 
-Three kinds of models, trained with every seed, or found below runs/: ``paper``, the workshop's,
-with the paper's head; ``same recipe``, trained alike with ``models.PointingHead``; ``pointing``,
-that head with its own recipe (configs/pointing.yaml). On the phantom's test images:
+Two heads and two recipes, each head trained by each, with every seed, or found below runs/:
+``paper``, the workshop's model, with the paper's head; ``same recipe``, trained alike with
+``models.PointingHead``; ``pointing``, that head with the course's own recipe
+(configs/pointing.yaml); ``paper, own recipe``, the paper's head trained like that. On the phantom's
+test images:
 
 **AUROC**, and the differences from ``paper``, means over the seeds; the 95% intervals resample
 patients, the same for every seed, and take the models as given. Each seed's value is stored too.
@@ -66,6 +68,8 @@ KINDS = ("paper", "same recipe", "pointing")
 WAYS = {
     "Grad-CAM": ("paper", {"method": "gradcam"}),
     "LayerCAM, finer": ("paper", {"method": "layercam", "finer": 1}),
+    "Grad-CAM, own recipe": ("paper, own recipe", {"method": "gradcam"}),
+    "LayerCAM, finer, own recipe": ("paper, own recipe", {"method": "layercam", "finer": 1}),
     "pointing, same recipe": ("same recipe", {"method": "pointing"}),
     "pointing": ("pointing", {"method": "pointing"}),
     "Grad-CAM of the pointing head": ("pointing", {"method": "gradcam"}),
@@ -320,6 +324,10 @@ def all_runs(track, seeds):
     return {
         "paper": phantom_runs(track, workshop.settings, seeds, "workshop"),
         "same recipe": phantom_runs(track, alike, seeds, "workshop-pointing"),
+        "paper, own recipe": [
+            training.train(track, HIERARCHY, replace(s, head="paper"), name="paper-own-recipe")
+            for s in own
+        ],
         "pointing": [training.train(track, HIERARCHY, s, name=pointing.name) for s in own],
     }
 
@@ -369,6 +377,7 @@ def main():
         (("pointing", "map"), ("Grad-CAM", "map")),
         (("pointing", "map"), ("Grad-CAM of the pointing head", "map")),
         (("pointing, same recipe", "map"), ("LayerCAM, finer", "map")),
+        (("pointing", "map"), ("LayerCAM, finer, own recipe", "map")),
         (("pointing, same recipe", "map"), ("pointing, same recipe", "another image")),
     ]
     content = {
