@@ -159,19 +159,17 @@ class MaxConstraint(nn.Module):
 
     def __init__(self, hierarchy):
         super().__init__()
-        self.register_buffer("below", _below(hierarchy), persistent=False)
+        self.edges = hierarchy.edges_bottom_up
+
+    def highest(self, logits):
+        """For every label the highest logit of itself and all below it: [B, L]."""
+        of = list(logits.unbind(dim=1))
+        for parent, child in self.edges:  # from the bottom up, so each passes on all below it
+            of[parent] = torch.maximum(of[parent], of[child])
+        return torch.stack(of, dim=1)
 
     def forward(self, logits):
-        return highest(logits, self.below).sigmoid()
-
-
-def highest(logits, among):
-    """The highest logit among some labels, for every label.
-
-    ``logits`` [B, L]; ``among`` bool, [L, L] or [B, L, L]: the maximum for label i runs over the j
-    with ``among[..., i, j]``. Returns [B, L].
-    """
-    return logits[:, None, :].masked_fill(~among, float("-inf")).amax(dim=2)
+        return self.highest(logits).sigmoid()
 
 
 class MaxConstraintLoss(nn.Module):
@@ -191,8 +189,9 @@ class MaxConstraintLoss(nn.Module):
     def forward(self, logits, targets):
         _require_same_shape(logits, targets)
         positive = targets > 0.5
-        among = self.constrain.below & (positive[:, None, :] | ~positive[:, :, None])
-        return masked_bce(highest(logits, among), targets)
+        of_positives = self.constrain.highest(logits.masked_fill(~positive, float("-inf")))
+        of_all = self.constrain.highest(logits)
+        return masked_bce(torch.where(positive, of_positives, of_all), targets)
 
 
 class Conditional(nn.Module):
@@ -211,12 +210,16 @@ class Conditional(nn.Module):
 
     def __init__(self, hierarchy):
         super().__init__()
-        self.register_buffer("above", _below(hierarchy).T.contiguous(), persistent=False)
+        self.register_buffer("below", _below(hierarchy).double(), persistent=False)
+        self.edges = hierarchy.edges_bottom_up
 
     def log(self, logits):
         """The logarithms of the probabilities [B, L], exact where these are next to 0."""
-        # Summed label by label in one order, so that rounding cannot lift a child over its parent.
-        return (logsigmoid(logits)[:, None, :] * self.above).sum(dim=2)
+        own = logsigmoid(logits)
+        of = list((own.to(self.below.dtype) @ self.below).to(own.dtype).unbind(dim=1))
+        for parent, child in reversed(self.edges):  # rounding must not lift a child over its parent
+            of[child] = torch.minimum(of[child], of[parent])
+        return torch.stack(of, dim=1)
 
     def forward(self, logits):
         return self.log(logits).exp()
@@ -267,12 +270,14 @@ class ConditionalLoss(nn.Module):
         above, below = map(torch.from_numpy, hierarchy.edge_positions)
         parents = torch.zeros(len(hierarchy.labels), len(hierarchy.labels), dtype=torch.bool)
         parents[below, above] = True
-        self.register_buffer("parents", parents, persistent=False)
+        self.register_buffer("parents", parents.double(), persistent=False)
 
     def forward(self, logits, targets):
         _require_same_shape(logits, targets)
-        present = targets > 0.5
-        lacks_a_parent = (self.parents & ~present[:, None, :]).any(dim=2)
+        absent = ~(targets > 0.5)
+        lacks_a_parent = (
+            absent.to(self.parents.dtype) @ self.parents.T > 0
+        )  # how many of them are absent
         return masked_bce(logits, targets.masked_fill(lacks_a_parent, torch.nan))
 
 

@@ -18,6 +18,7 @@ from cxrlib.losses import (
     MaxConstraint,
     MaxConstraintLoss,
     NeverBoth,
+    TwoStageLoss,
     masked_bce,
 )
 from cxrlib.penalties import data_driven_penalties, fixed_penalties
@@ -264,9 +265,11 @@ def test_gradients_of_the_coherent_losses(loss):
 def test_five_thousand_labels_take_seconds():
     names = [f"L{n}" for n in range(5000)]
     chain = Hierarchy(names, list(itertools.pairwise(names)))
+    logits = torch.arange(5000.0)[None] / 1000
     start = time.perf_counter()
-    assert MaxConstraint(chain).below.sum() == 5000 * 5001 // 2
-    assert torch.equal(Conditional(chain).above, MaxConstraint(chain).below.T)
+    torch.testing.assert_close(MaxConstraint(chain)(logits), torch.full((1, 5000), sigmoid(4.999)))
+    logs = torch.nn.functional.logsigmoid(logits.double()).cumsum(dim=1)
+    torch.testing.assert_close(Conditional(chain).log(logits).double(), logs, rtol=1e-5, atol=0)
     assert ConditionalLoss(chain).parents.sum() == 4999
     HierarchicalBCELoss(chain, fixed_penalties(chain))
     assert time.perf_counter() - start < 20
@@ -295,3 +298,27 @@ def test_what_lies_below_an_excluded_label_is_lowered_with_it():
     probabilities = torch.tensor([[0.8, 0.7, 0.9, 0.6, 0.9], [0.3, 0.2, 0.7, 0.7, 0.1]])
     expected = torch.tensor([[0.1, 0.1, 0.9, 0.6, 0.9], [0.3, 0.2, 0.7, 0.7, 0.1]])
     torch.testing.assert_close(NeverBoth(graph)(probabilities), expected)
+
+
+def test_the_first_stage_is_conditional_and_the_second_asks_for_the_product():
+    logits, targets = batch(unknown=0.2)
+    loss = TwoStageLoss(PAPER)
+    assert torch.equal(loss(logits, targets), ConditionalLoss(PAPER)(logits, targets))
+    loss.progress = 0.5
+    p = Conditional(PAPER)(logits.double())
+    known = ~targets.isnan()
+    plain = torch.nn.functional.binary_cross_entropy(p[known], targets[known].double())
+    torch.testing.assert_close(loss(logits, targets).double(), plain, rtol=1e-5, atol=1e-6)
+
+
+def test_the_second_stage_is_not_lost_to_rounding():
+    """Where the product rounds to 0 or 1, its logarithm and its gradient are still there."""
+    loss, zeros = TwoStageLoss(PAPER), torch.zeros(1, 21)
+    loss.progress = 1.0
+    for size in (-60.0, 60.0):
+        logits = torch.full((1, 21), size, requires_grad=True)
+        value = loss(logits, zeros if size > 0 else zeros + 1)
+        value.backward()
+        assert value.isfinite()
+        assert logits.grad.isfinite().all()
+    assert value > 5
