@@ -1,10 +1,11 @@
-"""All methods, several seeds, three label conditions: what helps, what does not, and by how much.
+"""All methods, several seeds, four label conditions: what helps, what does not, and by how much.
 
     make experiments        (python benchmarks/methods.py [--seeds 5] [--jobs 2])
 
-Every run is a training with one of the three configs ``configs/methods-*.yaml``; the methods differ
+Every run is a training with one of the four configs ``configs/methods-*.yaml``; the methods differ
 in ``settings.method`` and ``settings.penalties`` alone, and all methods share their seeds: the same
-first weights, the same order of images. Runs are kept below runs/methods/, so an interrupted
+first weights, the same order of images. The paper's loss is not among them: it is flat, bit for bit
+(notebook 05, and a test). Runs are kept below runs/methods/, so an interrupted
 experiment goes on where it was.
 
 Every run is measured on the test patients, with ``evaluation.measures``. An interval is a bootstrap

@@ -86,7 +86,6 @@ print(f"masks for {len(masks)} of {len(hierarchy.labels)} labels")
 if masks:
     print("none for", ", ".join(name for name in hierarchy.labels if name not in masks))
 
-
 # %% [markdown]
 # Take, of the images that have a finding, the one to which the model with the paper's head gives the highest
 # score. How high will it be for an effusion, a lesion, a pneumothorax?
@@ -280,7 +279,7 @@ def plain_way():
             whole(image[None], [ClassifierOutputTarget(k)])
 
 
-def milliseconds(job, times=5):
+def milliseconds(job, times=10):
     """How long a job takes, at best, after a first run to warm up."""
     job()
     took = []
@@ -322,10 +321,9 @@ highest = maps.features[0].amax(dim=(1, 2))
 print("every map reaches 1, or is blank:", bool(((highest > 0.99) | (highest == 0)).all()))
 
 # %% tags=["nbval-ignore-output"]
+low, high = (each.item() for each in scores["paper"][number].aminmax())
 print(f"{(highest > 0.9995).sum()} of {len(highest)} maps reach 1.000;", end=" ")
-print(
-    f"their scores go from {scores['paper'][number].min():.3f} to {scores['paper'][number].max():.3f}"
-)
+print(f"their scores go from {low:.3f} to {high:.3f}")
 
 # %%
 asked = [label, "Fracture", "No Finding"]
@@ -337,7 +335,7 @@ fig = plots.gallery(
     size=3.1,
     maps=drawn,
     masks=[outline_of(name, number) for name in asked],
-    title="A map is as bright for a label that the model denies",
+    title="A map is just as bright for a label that the model denies",
 )
 mark(fig, drawn)
 plots.show(
@@ -420,8 +418,8 @@ print("Grad-CAM and HiResCAM are the same for this head:", torch.allclose(*pair,
 # - the **highest** logit,
 # - the **log-mean-exp**, $\log \frac{1}{n} \sum_i e^{z_i}$.
 #
-# Take a chest of 12 × 12 places that deny a nodule ($z$ near $-4$). Only the nodule's own is sure of it ($z
-# = 8$), or fairly sure ($z = 4$), or has not found it yet. Which proposals find it? And which lets other
+# Take a chest of 12 × 12 places that deny a nodule ($z$ near $-4$). Only the nodule's own is sure of it
+# ($z=8$), or fairly sure ($z=4$), or has not found it yet. Which proposals find it? And which lets other
 # places learn, if the answer was wrong?
 
 # %%
@@ -438,18 +436,15 @@ for case, at_nodule in {"sure": 8.0, "fairly sure": 4.0, "not found yet": -4.0}.
     for name, joined in proposals.items():
         logit = joined(z)
         (slope,) = torch.autograd.grad(logit, z)
-        print(
-            f"  {name:13} logit {logit.item():5.2f}, score {logit.sigmoid().item():.2f};", end=" "
-        )
-        print(
-            f"derivative at the nodule {slope[30].item():.4f}, elsewhere up to {slope[31:].max().item():.6f}"
-        )
+        there, elsewhere = slope[30].item(), slope[31:].max().item()
+        print(f"  {name:13} logit {logit.item():5.2f}, score {logit.sigmoid().item():.2f};", end="")
+        print(f" derivative at the nodule {there:.4f}, elsewhere up to {elsewhere:.6f}")
 
 # %% [markdown]
 # The mean drowns the nodule, and blames every place alike. The highest place finds it, but only one place
 # ever learns; before the nodule is found, the wrong one. The log-mean-exp finds it, too, and before it does
 # all learn, in proportion to their odds; afterwards hardly anybody else. The price: a small finding has to
-# be very sure. With $z = 4$ the score stays below one half.
+# be very sure. With $z=4$ the score stays below one half.
 #
 # Why? $e^z$ is the odds $p / (1 - p)$ that belong to logit $z$:
 
@@ -467,12 +462,11 @@ print(f"mean odds of 144 places: {odds:.1f} to 1, a probability of {odds / (1 + 
 #
 # That share is the map. (It *is* the derivative printed above, but nobody has to ask for it.)
 #
-# None of this is new. Log-sum-exp pooling is from Pinheiro and Collobert (2015); Wang et al. (2017) used it
-# on NIH's chest films; a map read off a linear last layer is CAM (Zhou et al. 2016), which Grad-CAM
-# generalises.
+# Log-sum-exp pooling is from Pinheiro and Collobert (2015); Wang et al. (2017) used it on NIH's chest films;
+# a map read off a linear last layer is CAM (Zhou et al. 2016), which Grad-CAM generalises.
 #
-# `models.PointingHead` does it. The course's own model has it, behind the same kind of DenseNet, trained
-# anew, with maps twice as fine, since one pooling is left out.
+# The course's own model has such a head, `models.PointingHead`, behind the same kind of DenseNet, trained
+# anew, and maps twice as fine, since one pooling is left out.
 
 # %%
 with torch.inference_mode():
@@ -501,10 +495,10 @@ for name, each in {"the paper's head": run, "the pointing head": own_run}.items(
 
 # %% [markdown]
 # Better, by one training each. But head, epochs, the size of the first images and dropout all differ
-# (`configs/pointing.yaml`): 08 parts them.
+# (`configs/pointing.yaml`): 08 parts head from recipe.
 #
-# And does more of its map lie on the finding? Here are the three from above, with both models' scores, and
-# at the right, not stretched, the score of each place.
+# And does more of its map lie on the finding? Here are the three, with both models' scores; at the right,
+# not stretched, the score of each place.
 
 # %%
 columns = {
@@ -547,12 +541,11 @@ plots.show(
 )
 
 # %% tags=["nbval-ignore-output"]
-known = {name: masks.get(name, {}).get(highest_with(name)) for name in three}
-table = {
-    name: [", × ".join(inside(each, known[name])) for each in compared[name][:3]]
-    + [inside(np.ones(image.shape[1:]), known[name])[0]]
-    for name in three
-}
+even, table = torch.ones(image.shape[1:]), {}
+for name in three:
+    its_mask = masks.get(name, {}).get(highest_with(name))
+    table[name] = [", × ".join(inside(drawn, its_mask)) for drawn in compared[name][:3]]
+    table[name].append(inside(even, its_mask)[0])
 print("share of the map in the mask, × inside:")
 pd.DataFrame(table, index=[*(way.replace("\n", ", ") for way in columns), "an even map"])
 
@@ -563,7 +556,7 @@ print("shares and scores have the same highest place:", max(apart) <= 1)
 # %% [markdown]
 # More of the pointing map lies on the finding, in all three. By the × alone the finer LayerCAM does as well:
 # both hit two of three. The lesion the paper's model had not found, so its map had nothing to point at. That
-# is one model of each kind, and three images; 08 counts, with three models of each.
+# is one model of each kind, and three images: 08 counts, with three models of each.
 #
 # The pointing map is also smaller, which is arithmetic: put through an exponential, a place of half the
 # largest logit vanishes beside it (compare the last two columns). A small map is no outline: it says what
@@ -587,9 +580,8 @@ print("less than half of it lies in the place's own square:", bool(in_square < 0
 print("more than half of all pixels have a part in it:", bool((looked > 0).float().mean() > 0.5))
 
 # %% tags=["nbval-ignore-output"]
-print(
-    f"in its own square: {in_square:.0%}; pixels with a part in it: {(looked > 0).float().mean():.0%}"
-)
+print(f"in its own square: {in_square:.0%};", end=" ")
+print(f"pixels with a part in it: {(looked > 0).float().mean():.0%}")
 
 # %%
 fig = plots.gallery(
@@ -613,8 +605,8 @@ plots.show(
 # So the map says exactly which place spoke, and not what it looked at: a mark elsewhere can speak through
 # it. 08 plants one.
 #
-# Last, the price. The paper's head needs a way back through a batch of 21 heads. How much longer than the
-# scores alone will maps take here?
+# Last, the price. How much longer than the scores alone will maps take here, where nothing goes back through
+# a head?
 
 # %%
 took |= {
@@ -629,7 +621,7 @@ pd.Series(took, name="milliseconds").round(1).to_frame()
 # %% [markdown]
 # ## Look for yourself
 #
-# Choose an image, a label and a way. Three things to try:
+# Choose an image, a label and a way:
 #
 # - "No Finding" in an image with a finding: what does its map point at?
 # - The same image and two labels. Do their maps differ? And by Eigen-CAM?
