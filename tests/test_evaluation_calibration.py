@@ -7,9 +7,21 @@ import torch
 from conftest import LABELS, random_tables
 from scipy import stats
 from sklearn.calibration import calibration_curve
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from torchmetrics.functional.classification import binary_calibration_error
 
-from cxrlib.evaluation import EvaluationError, calibration, fit_temperatures, reliability, rescale
+from cxrlib.evaluation import (
+    RECALIBRATORS,
+    EvaluationError,
+    calibration,
+    calibration_by_chance,
+    fit_temperatures,
+    proper_scores,
+    recalibrate,
+    reliability,
+    rescale,
+)
 
 
 def test_calibration_by_hand_and_against_scikit_learn():
@@ -59,3 +71,81 @@ def test_temperatures_are_recovered_and_keep_the_order():
     assert np.isfinite(rescale(ends, pd.Series({"Edema": 3.0}))).all(axis=None)
     with pytest.raises(EvaluationError, match="no temperature for 'Cardiac'"):
         rescale(scores, temperatures.drop("Cardiac"))
+
+
+# --- Proper scores, chance, and three ways to mend ------------------------------------------------
+
+
+def test_proper_scores_are_scikit_learns():
+    truth, scores = random_tables()
+    truth.iloc[:7, 0] = np.nan
+    table = proper_scores(truth, scores)
+    for label in LABELS:
+        known = truth[label].notna()
+        y, s = truth.loc[known, label], scores.loc[known, label]
+        assert table.loc[label, "brier"] == pytest.approx(brier_score_loss(y, s))
+        assert table.loc[label, "log_loss"] == pytest.approx(log_loss(y, s))
+        usual = brier_score_loss(y, np.full(len(y), y.mean()))
+        skill = 1 - table.loc[label, "brier"] / usual
+        assert table.loc[label, "brier_skill"] == pytest.approx(skill)
+
+
+def test_true_probabilities_err_as_much_as_chance_makes_them():
+    """Over many tables, the error of true scores is what was said, and below "high" as promised."""
+    rng, found, below = np.random.default_rng(0), [], []
+    for _ in range(200):
+        scores = pd.DataFrame({"Edema": rng.beta(1, 3, 150)})
+        truth = (rng.random((150, 1)) < scores).astype(float)
+        chance = calibration_by_chance(truth, scores, draws=100).loc["Edema"]
+        error = calibration(truth, scores)["Edema"]
+        found.append((error, chance["mean"]))
+        below.append(error <= chance["high"])
+    errors, means = np.array(found).T
+    assert means.mean() == pytest.approx(errors.mean(), rel=0.05)
+    assert np.mean(below) == pytest.approx(0.95, abs=0.04)
+    # It is of one draw what ``calibration`` makes of it, in plain code.
+    once = calibration_by_chance(truth, scores, draws=1, seed=3)["mean"].iloc[0]
+    drawn = (np.random.default_rng(3).random((1, 150)) < scores["Edema"].to_numpy())[0]
+    plain = calibration(pd.DataFrame({"Edema": drawn.astype(float)}), scores)["Edema"]
+    assert once == pytest.approx(plain)
+    unknown = calibration_by_chance(truth * np.nan, scores)
+    assert unknown.isna().all(axis=None)
+
+
+def crooked(rows, seed):
+    """Scores that are too high throughout: a temperature cannot mend them, beta can."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(-1, 1.5, rows)
+    truth = (rng.random(rows) < 1 / (1 + np.exp(-z))).astype(float)
+    scores = 1 / (1 + np.exp(-(z + 1.5)))
+    return pd.DataFrame({"Edema": truth}), pd.DataFrame({"Edema": scores})
+
+
+def test_what_a_recalibrator_can_mend():
+    (truth, scores), (new_truth, new) = crooked(4000, 0), crooked(4000, 1)
+    losses = {"none": proper_scores(new_truth, new)["log_loss"].iloc[0]}
+    for how in RECALIBRATORS:
+        mended = recalibrate(truth, scores, new, how)
+        losses[how] = proper_scores(new_truth, mended)["log_loss"].iloc[0]
+        if how != "isotonic":
+            auroc = [roc_auc_score(new_truth, table) for table in (new, mended)]
+            assert auroc[0] == pytest.approx(auroc[1])
+    assert losses["beta"] < losses["temperature"] - 0.05 < losses["none"]
+    assert losses["isotonic"] == pytest.approx(losses["beta"], abs=0.02)
+    best = calibration_by_chance(new_truth, recalibrate(truth, scores, new, "beta"))
+    error = calibration(new_truth, recalibrate(truth, scores, new, "beta"))
+    assert error["Edema"] < 2 * best.loc["Edema", "mean"]
+    staircase = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    expected = staircase.fit(scores["Edema"], truth["Edema"]).predict(new["Edema"])
+    np.testing.assert_allclose(recalibrate(truth, scores, new, "isotonic")["Edema"], expected)
+
+
+def test_a_label_of_one_class_is_not_recalibrated():
+    (truth, scores), (_, new) = crooked(100, 0), crooked(50, 1)
+    for how in RECALIBRATORS:
+        mended = recalibrate(truth * 0, scores, new, how)
+        np.testing.assert_allclose(mended, new)
+    with pytest.raises(EvaluationError, match="how='platt'.*temperature"):
+        recalibrate(truth, scores, new, "platt")
+    with pytest.raises(EvaluationError, match="new.*labels of truth"):
+        recalibrate(truth, scores, new.rename(columns={"Edema": "Fracture"}))

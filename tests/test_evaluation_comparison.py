@@ -38,6 +38,11 @@ def test_a_paired_comparison_is_the_difference_on_the_same_resamples():
         )
     row = table.loc["macro_auroc"]
     assert row["difference"] == pytest.approx(row["ours"] - row["others"])
+    precision = table.loc["macro_average_precision_observations"]
+    assert precision["ours"] == pytest.approx(
+        evaluate(truth, scores).summary["macro_average_precision_observations"]
+    )
+    assert precision["low"] < precision["difference"] < precision["high"]
     same = compare(truth, scores, scores, patients, resamples=50)
     assert (same[["difference", "low", "high"]] == 0).all(axis=None)
     # Two models of the same kind differ less than two intervals side by side would have it.
@@ -63,6 +68,32 @@ def test_subgroups_share_their_labels():
         assert row["low"] < expected < row["high"]
     with pytest.raises(EvaluationError, match="1000 positives.*F, M: lower minimum"):
         subgroups(truth, scores, sex, minimum=1000)
+
+
+def test_a_subgroups_difference_has_an_interval_of_its_own():
+    truth, scores = random_tables(rows=600)
+    patients = pd.Series(np.arange(600) // 2)
+    by = pd.Series(np.arange(600) % 2)  # every patient has an image in both: their luck is shared
+    by.iloc[:2] = 1
+    table = subgroups(truth, scores, by, patients, resamples=200, seed=2)
+    assert table.attrs["reference"] == 1
+    assert table.loc[1, ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
+    means = table["macro_auroc_observations"]
+    assert table.loc[0, "difference"] == pytest.approx(means[0] - means[1])
+    weights = patient_weights(600, patients, 200, 2)
+    drawn = []
+    for weight in weights[:50]:
+        both = []
+        for value in (0, 1):
+            here = (by == value).to_numpy()
+            both.append(np.mean([
+                roc_auc_score(truth.loc[here, n], scores.loc[here, n], sample_weight=weight[here])
+                for n in table.attrs["labels"]
+            ]))  # fmt: skip
+        drawn.append(both[0] - both[1])
+    low, high = table.loc[0, ["difference_low", "difference_high"]]
+    assert low < np.mean(drawn) < high
+    assert np.std(drawn) == pytest.approx((high - low) / 3.92, rel=0.35)
 
 
 # --- Many measures at once ------------------------------------------------------------------------

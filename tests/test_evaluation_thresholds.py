@@ -6,7 +6,7 @@ import pytest
 from conftest import LABELS, random_tables
 from sklearn.metrics import f1_score, recall_score
 
-from cxrlib.evaluation import at_threshold, hierarchical_f1
+from cxrlib.evaluation import EvaluationError, at_threshold, hierarchical_f1, threshold_for
 from cxrlib.hierarchy import Hierarchy, paper_hierarchy
 
 
@@ -72,3 +72,47 @@ def test_hierarchical_f1_equals_plain_sets(seed):
     assert result.tolist() == pytest.approx(
         [shared / called, shared / present, 2 * shared / (called + present)]
     )
+
+
+def test_rates_have_intervals_that_resample_patients():
+    truth, scores = random_tables(rows=400)
+    patients = pd.Series(np.arange(400) // 4)
+    table = at_threshold(truth, scores, 0.5, patients, resamples=300, seed=1)
+    plain = at_threshold(truth, scores, 0.5)
+    pd.testing.assert_frame_equal(table[plain.columns], plain)
+    for rate in plain:
+        assert (table[f"{rate}_low"] <= table[rate]).all()
+        assert (table[rate] <= table[f"{rate}_high"]).all()
+    # By hand: sensitivities of the same resamples, row by row.
+    from cxrlib.evaluation import patient_weights
+
+    weights = patient_weights(400, patients, 300, 1).astype(int)
+    label = LABELS[0]
+    drawn = []
+    for weight in weights:
+        rows = np.repeat(np.arange(400), weight)
+        y, called = truth[label].to_numpy()[rows], scores[label].to_numpy()[rows] > 0.5
+        drawn.append(recall_score(y, called))
+    expected = np.quantile(drawn, [0.025, 0.975])
+    np.testing.assert_allclose(table.loc[label, ["sensitivity_low", "sensitivity_high"]], expected)
+
+
+@pytest.mark.parametrize("sensitivity", [0.5, 0.8, 0.9, 0.95, 0.999])
+def test_a_threshold_finds_as_many_as_was_asked_and_hardly_more(sensitivity):
+    truth, scores = random_tables(rows=500)
+    scores = scores.round(2)  # ties
+    chosen = threshold_for(truth, scores, sensitivity)
+    found = at_threshold(truth, scores, chosen)["sensitivity"]
+    assert (found >= sensitivity).all()
+    for label in LABELS:  # the next higher score as a threshold finds too few
+        above = scores.loc[scores[label] > chosen[label], label].min()
+        fewer = at_threshold(truth[[label]], scores[[label]], above)["sensitivity"]
+        assert (fewer < sensitivity).all()
+
+
+def test_a_label_without_a_positive_has_no_threshold():
+    truth, scores = random_tables()
+    truth[LABELS[0]] = 0.0
+    assert np.isnan(threshold_for(truth, scores, 0.9)[LABELS[0]])
+    with pytest.raises(EvaluationError, match="sensitivity=1"):
+        threshold_for(truth, scores, 1)

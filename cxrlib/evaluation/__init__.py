@@ -15,8 +15,17 @@ from cxrlib.evaluation.auroc import (
     mean_interval,
     patient_weights,
 )
-from cxrlib.evaluation.calibration import calibration, fit_temperatures, reliability, rescale
+from cxrlib.evaluation.calibration import (
+    RECALIBRATORS,
+    calibration,
+    calibration_by_chance,
+    fit_temperatures,
+    proper_scores,
+    recalibrate,
+    reliability,
+    rescale,
+)
 from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.evaluation.comparison import compare, measures, subgroups
 from cxrlib.evaluation.predictions import Predictions, main, read_predictions
-from cxrlib.evaluation.thresholds import at_threshold, hierarchical_f1
+from cxrlib.evaluation.thresholds import at_threshold, hierarchical_f1, threshold_for

@@ -1,9 +1,12 @@
-"""Whether a score of 0.8 means eight in ten: calibration error and temperatures."""
+"""Whether a score of 0.8 means eight in ten: how far off it is, how far chance alone would put it
+off, and three ways to mend it."""
 
 import numpy as np
 import pandas as pd
 from scipy import optimize
 from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 
 from cxrlib.evaluation import checks
 from cxrlib.evaluation.auroc import known_values
@@ -18,6 +21,67 @@ def calibration(truth, scores, bins=10):
     truth, scores = checks.tables(truth, scores, checks.probabilities)
     once = np.ones((1, len(truth)))
     return pd.Series({n: weighted_ece(truth[n], scores[n], once, bins)[0] for n in truth})
+
+
+def calibration_by_chance(truth, scores, bins=10, draws=200, level=0.95, seed=0):
+    """The calibration error that perfect probabilities would have here: DataFrame [L, 2].
+
+    Few images in a bin are never just as often positive as the score says, and ``calibration``
+    takes the size of every gap. So scores that are all true have an error, too. Here images are
+    made positive with the chance that their own score says, many times: ``mean`` of that error,
+    and ``high``, which ``level`` of the draws stay below. An error below it is no sign of a fault.
+
+    Parameters
+    ----------
+    truth, scores, bins : as in ``calibration``; of the truth only what is known counts.
+    draws : at least 1. level : between 0 and 1. seed : at least 0.
+
+    References
+    ----------
+    Bröcker and Smith 2007 ("consistency resampling").
+    """
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
+    checks.number("draws", draws, 1, 100_000)
+    checks.number("seed", seed, 0)
+    checks.share("level", level)
+    rng, rows = np.random.default_rng(seed), {}
+    for name in truth:
+        _, _, s = known_values(truth[name], scores[name])
+        if not len(s):
+            rows[name] = {"mean": np.nan, "high": np.nan}
+            continue
+        place = _bin(s, bins) == np.arange(bins)[:, None]
+        gaps = (rng.random((draws, len(s))) < s) - s
+        errors = np.abs(gaps @ place.T).sum(axis=1) / len(s)
+        rows[name] = {"mean": errors.mean(), "high": np.quantile(errors, level)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def proper_scores(truth, scores):
+    """Brier score and log loss per label: DataFrame [L, 3]; lower is better.
+
+    A proper score is least for the true probabilities, and so cannot be bettered by bins or by
+    tricks. It is of calibration and of telling apart at once. ``brier`` is the mean square of
+    (truth − score); ``log_loss`` the mean cross-entropy in nats, of scores no nearer to 0 and 1
+    than 1e-12; ``brier_skill`` is 1 − brier / that of the label's frequency as a score for all: 0
+    has learnt nothing, below 0 is worse than that.
+
+    Tables [N, L] of 0/1/NaN and of probabilities; NaN where no image is known, and the skill where
+    all are alike.
+    """
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
+    error = (truth - scores) ** 2
+    clipped = scores.clip(1e-12, 1 - 1e-12)
+    entropy = -(truth * np.log(clipped) + (1 - truth) * np.log1p(-clipped))
+    rate = truth.mean()
+    usual = (rate * (1 - rate)).replace(0, np.nan)
+    return pd.DataFrame(
+        {
+            "brier": error.mean(),
+            "log_loss": entropy.mean(),
+            "brier_skill": 1 - error.mean() / usual,
+        }
+    )
 
 
 def reliability(truth, scores, bins=10):
@@ -59,6 +123,57 @@ def _temperature(truth, scores):
 
     bounds = (np.log(0.05), np.log(20))
     return float(np.exp(optimize.minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+
+
+RECALIBRATORS = ("temperature", "beta", "isotonic")
+
+
+def recalibrate(truth, scores, new, how="temperature"):
+    """Scores of ``new`` images, made to fit what is known of others.
+
+    Parameters
+    ----------
+    truth, scores : tables [N, L] of 0/1/NaN and of probabilities, of validation images.
+    new : table [M, L] of probabilities of other images, with the same labels.
+    how : "temperature", one number a label, see ``fit_temperatures``; "beta", three numbers (Kull
+        et al. 2017): a logistic regression on log p and −log(1 − p), which can also mend scores
+        that are too high or too low throughout; or "isotonic", any rising staircase (Zadrozny &
+        Elkan 2002). The more a way can mend, the more images it needs. Isotonic regression ties
+        scores, which changes the AUROC; the others keep the order (beta, if both its slopes are
+        positive).
+
+    Returns
+    -------
+    DataFrame [M, L]; labels with one class stay as they are.
+    """
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
+    new = checks.probabilities(new, "new")
+    if list(new.columns) != list(truth.columns):
+        raise checks.EvaluationError("new: expected the labels of truth, in the same order.")
+    if how not in RECALIBRATORS:
+        raise checks.EvaluationError(f"how={how!r}: choose one of {', '.join(RECALIBRATORS)}.")
+    if how == "temperature":
+        return rescale(new, fit_temperatures(truth, scores))
+    fit = {"beta": _beta, "isotonic": _isotonic}[how]
+    mended = new.copy()
+    for name in truth:
+        _, y, s = known_values(truth[name], scores[name])
+        if len(set(y)) == 2:
+            mended[name] = fit(y, s, new[name].to_numpy())
+    return mended
+
+
+def _beta(y, s, new):
+    def pair(p):
+        p = np.clip(p, 1e-12, 1 - 1e-12)
+        return np.column_stack([np.log(p), -np.log1p(-p)])
+
+    model = LogisticRegression(C=1e6, max_iter=1000).fit(pair(s), y)
+    return model.predict_proba(pair(new))[:, 1]
+
+
+def _isotonic(y, s, new):
+    return IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(s, y).predict(new)
 
 
 def rescale(scores, temperatures):

@@ -9,6 +9,7 @@ from cxrlib.evaluation.auroc import (
     evaluate,
     known_values,
     mean_over_labels,
+    patient_weights,
     percentiles,
     weighted_auroc,
 )
@@ -31,16 +32,26 @@ def compare(truth, ours, others, groups=None, resamples=1000, level=0.95, seed=0
 
     Returns
     -------
-    DataFrame with a row per label and for ``macro_auroc``, ``weighted_auroc`` and
-    ``macro_auroc_observations``; columns ``ours``, ``others``, ``difference`` (ours − others) and
-    its interval, ``low`` and ``high``.
+    DataFrame with a row per label (its AUROC) and for ``macro_auroc``, ``weighted_auroc``,
+    ``macro_auroc_observations`` and ``macro_average_precision_observations``; columns ``ours``,
+    ``others``, ``difference`` (ours − others) and its interval, ``low`` and ``high``.
     """
     checks.number("resamples", resamples, 1)
     results = [evaluate(truth, scores, groups, resamples, level, seed) for scores in (ours, others)]
-    points, draws = [], []
-    for result in results:
-        draws.append(result.resamples.join(result.means))
-        points.append(pd.concat([result.per_label["auroc"], result.summary[result.means.columns]]))
+    weights = patient_weights(len(truth), groups, resamples, seed)  # the ones that evaluate drew
+    points, draws, precision = [], [], "macro_average_precision_observations"
+    for result, scores in zip(results, (ours, others), strict=True):
+        known, given = checks.tables(truth, scores)
+        each = pd.DataFrame(
+            {
+                n: _weighted_average_precision(known[n], given[n], weights)
+                for n in OBSERVATIONS
+                if n in known
+            }
+        )
+        means = result.means.assign(**{precision: mean_over_labels(each)})
+        draws.append(result.resamples.join(means))
+        points.append(pd.concat([result.per_label["auroc"], result.summary[means.columns]]))
     table = pd.DataFrame({"ours": points[0], "others": points[1]})
     table["difference"] = table["ours"] - table["others"]
     return table.join(percentiles(draws[0] - draws[1], level))
@@ -62,7 +73,11 @@ def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0,
     Returns
     -------
     DataFrame with a row per value of ``by``: ``images``, ``patients``,
-    ``macro_auroc_observations``, ``low``, ``high``. ``.attrs["labels"]``: the labels in the mean.
+    ``macro_auroc_observations``, ``low``, ``high``; and ``difference`` from the largest subgroup,
+    with ``difference_low`` and ``difference_high``. Patients are drawn once for all subgroups, so
+    that one who is in two of them moves both. Two intervals that overlap, or do not, say little of
+    the difference: look at its own. ``.attrs["labels"]``: the labels in the mean;
+    ``.attrs["reference"]``: the largest subgroup.
     """
     truth, scores = checks.tables(truth, scores)
     checks.number("resamples", resamples, 1)
@@ -80,20 +95,35 @@ def subgroups(truth, scores, by, groups=None, resamples=200, level=0.95, seed=0,
             f"no observation has {minimum} positives and negatives in every subgroup of "
             f"{', '.join(map(str, values))}: lower minimum, or join small subgroups."
         )
-    rows = {}
+    tables = truth[labels], scores[labels]
+    weights = patient_weights(len(truth), groups, resamples, seed)
+    rows, drawn = {}, {}
     for value in values:
-        rows_in = by == value
-        tables = (table.loc[rows_in, labels] for table in (truth, scores))
-        result = evaluate(*tables, groups[rows_in], resamples, level, seed)
+        here = (by == value).to_numpy()
+        point, drawn[value] = (
+            _macro_auroc(*(table[here] for table in tables), weighting[:, here])
+            for weighting in (np.ones((1, len(truth))), weights)
+        )
         rows[value] = {
-            "images": rows_in.sum(),
-            "patients": groups[rows_in].nunique(),
-            "macro_auroc_observations": result.summary["macro_auroc_observations"],
-            **result.intervals.loc["macro_auroc_observations"],
+            "images": here.sum(),
+            "patients": groups[here].nunique(),
+            "macro_auroc_observations": point[0],
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
-    table.attrs["labels"] = labels
+    drawn = pd.DataFrame(drawn)
+    largest = table["images"].idxmax()
+    table = table.join(percentiles(drawn, level))
+    table["difference"] = table["macro_auroc_observations"].sub(table.loc[largest].iloc[2])
+    ends = percentiles(drawn.sub(drawn[largest], axis=0), level)
+    table = table.join(ends.add_prefix("difference_"))
+    table.attrs |= {"labels": labels, "reference": largest}
     return table.astype({"images": int, "patients": int})
+
+
+def _macro_auroc(truth, scores, weights):
+    """The mean over the labels of their AUROC, for each of R weightings [R, N]: array [R]."""
+    each = {n: weighted_auroc(truth[n], scores[n], weights) for n in truth}
+    return mean_over_labels(pd.DataFrame(each)).to_numpy()
 
 
 def measures(truth, scores, hierarchy, weights=None, bins=15):

@@ -4,26 +4,64 @@ import numpy as np
 import pandas as pd
 
 from cxrlib.evaluation import checks
+from cxrlib.evaluation.auroc import patient_weights
 
 
-def at_threshold(truth, scores, threshold=0.5):
+def at_threshold(truth, scores, threshold=0.5, groups=None, resamples=0, level=0.95, seed=0):
     """Sensitivity, specificity, precision and F1 per label, for "present above the threshold".
 
-    ``threshold`` is a number, or a Series by label. A rate without a denominator is NaN.
+    ``threshold`` is a number, or a Series by label. A rate without a denominator is NaN. With
+    ``resamples``, every rate has an interval, ``sensitivity_low`` and so on: patients (``groups``)
+    are drawn anew, the threshold stays. ``level`` is the share of the resamples within.
     """
     truth, scores = checks.tables(truth, scores)
-    called = scores > checks.by_label(threshold, truth.columns, "threshold")
-    present, absent = truth == 1, truth == 0
-    tp, fn = (called & present).sum(), (~called & present).sum()
-    fp, tn = (called & absent).sum(), (~called & absent).sum()
-    return pd.DataFrame(
-        {
+    checks.number("resamples", resamples, 0, 100_000)
+    checks.share("level", level)
+    groups = None if groups is None else checks.by_row(groups, truth, "groups")
+    called = (scores > checks.by_label(threshold, truth.columns, "threshold")).to_numpy()
+    present, absent = (truth == 1).to_numpy(), (truth == 0).to_numpy()
+    cells = [called & present, ~called & present, called & absent, ~called & absent]
+    once = _rates(*(cell.sum(axis=0, dtype=float) for cell in cells))
+    table = pd.DataFrame(once, index=truth.columns)
+    if resamples:
+        weights = patient_weights(len(truth), groups, resamples, seed)
+        drawn = _rates(*(weights @ cell.astype(float) for cell in cells))
+        for name, values in drawn.items():
+            ends = pd.DataFrame(values).quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy()
+            table[f"{name}_low"], table[f"{name}_high"] = ends
+    return table
+
+
+def _rates(tp, fn, fp, tn):
+    """The rates of counts, arrays of any shape."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
             "sensitivity": tp / (tp + fn),
             "specificity": tn / (tn + fp),
             "precision": tp / (tp + fp),
             "f1": 2 * tp / (2 * tp + fp + fn),
         }
-    )
+
+
+def threshold_for(truth, scores, sensitivity):
+    """The highest threshold of every label that finds at least so many of the sick: Series [L].
+
+    It is chosen on these images, with just that sensitivity; on new ones it will be a little off,
+    to either side. (``uncertainty`` has limits that keep a promise on new images.)
+
+    Parameters
+    ----------
+    truth, scores : tables [N, L] of 0/1/NaN and of scores.
+    sensitivity : between 0 and 1. A label without a positive has no threshold: NaN.
+    """
+    truth, scores = checks.tables(truth, scores)
+    checks.share("sensitivity", sensitivity)
+    chosen = {}
+    for name in truth:
+        found = np.sort(scores.loc[truth[name] == 1, name].to_numpy())
+        missed = int(np.floor((1 - sensitivity) * len(found) + 1e-9))
+        chosen[name] = np.nextafter(found[missed], -np.inf) if len(found) else np.nan
+    return pd.Series(chosen)
 
 
 def hierarchical_f1(truth, scores, hierarchy, threshold=0.5):
