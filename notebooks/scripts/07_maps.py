@@ -35,7 +35,7 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, Rectangle
 from matplotlib.patheffects import withStroke
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -137,19 +137,20 @@ def brightest(drawn):
 
 
 def inside(drawn, mask):
-    """The share of a map's sum that lies in a mask, and whether its brightest place does."""
-    if mask is None or np.sum(mask) == 0:
-        return "", ""
+    """The share of a map's sum that lies in a mask, and where its brightest place does."""
+    if mask is None:
+        return np.nan, ""
+    drawn = np.asarray(drawn)
     row, column = brightest(drawn).round().astype(int)
-    hit = "yes" if mask[row, column] else "no"
-    return f"{np.asarray(drawn)[mask].sum() / np.asarray(drawn).sum():.2f}", hit
+    return drawn[mask].sum() / max(drawn.sum(), 1e-9), "inside" if mask[row, column] else "outside"
 
 
 number = highest_with(label)
 image, mask, outline = images[number], masks.get(label, {}).get(number), outline_of(label, number)
+even = np.ones(image.shape[1:])
 if mask is not None:
     print("an even map has the mask's share of the image in it:", end=" ")
-    print(inside(np.ones(mask.shape), mask)[0] == f"{mask.mean():.2f}")
+    print(bool(np.isclose(inside(even, mask)[0], mask.mean())))
 
 # %% [markdown]
 # ## Grad-CAM by hand
@@ -221,7 +222,7 @@ def mark(fig, maps):
     """A white × at the brightest place of every map of a gallery."""
     for axis, drawn in zip(fig.axes, maps, strict=False):
         axis.title.set_fontsize(12)
-        if drawn is not None:
+        if drawn is not None and drawn.max() > 0:
             row, column = brightest(drawn)
             edge = [withStroke(linewidth=3.5, foreground="black")]
             axis.plot(
@@ -249,12 +250,13 @@ plots.show(
 )
 
 # %% tags=["nbval-ignore-output"]
-print("share of the smoothed map's sum in the mask, × inside:", *inside(big, mask))
-print("share of an even map's:", inside(np.ones(big.shape), mask)[0])
+share, cross = inside(big, mask)
+print(f"share of the smoothed map's sum in the mask: {share:.2f}, × {cross}")
+print(f"share of an even map's: {inside(even, mask)[0]:.2f}")
 
 # %% [markdown]
 # The smooth one invites to see an outline that nobody has computed. And more than half of what shines lies
-# outside the fluid, though the × is inside. A hit is a weak test.
+# outside the fluid, though the × is inside: a hit is a weak test.
 #
 # ## 21 labels, 21 maps
 #
@@ -269,7 +271,7 @@ one_by_one = torch.stack([grad_cam(model, image, name) for name in hierarchy.lab
 print("the same maps, to 1e-5:", torch.allclose(maps.features[0], one_by_one, atol=1e-5))
 
 # %% [markdown]
-# And how much time is saved: a tenth, a half, nine tenths? Guess.
+# And how much time is saved: a tenth, a half, nine tenths?
 
 
 # %%
@@ -279,7 +281,7 @@ def plain_way():
             whole(image[None], [ClassifierOutputTarget(k)])
 
 
-def milliseconds(job, times=10):
+def milliseconds(job, times=30):
     """How long a job takes, at best, after a first run to warm up."""
     job()
     took = []
@@ -299,7 +301,7 @@ took = {
     "21 scores, no map": milliseconds(lambda: only_scores(model)),
     "1 map": milliseconds(lambda: explain(model, image[None], [label])),
     "21 maps, together": milliseconds(lambda: explain(model, image[None])),
-    "21 maps, the plain way": milliseconds(plain_way),
+    "21 maps, the plain way": milliseconds(plain_way, times=5),
 }
 print("faster:", took["21 maps, together"] < took["21 maps, the plain way"])
 
@@ -308,7 +310,7 @@ print({name: f"{each:.0f} ms" for name, each in took.items()})
 print(f"time saved: {1 - took['21 maps, together'] / took['21 maps, the plain way']:.0%}")
 
 # %% [markdown]
-# The maps are the same, and most of the time is saved. `benchmarks/inference.py` measures it with care.
+# Most of the time is saved. `benchmarks/inference.py` measures it.
 # (`explanations.features_of` computes the features once for maps and for 09's Monte Carlo dropout.)
 #
 # ## What the stretching hides
@@ -360,11 +362,10 @@ plots.show(
 # - **Eigen-CAM** (Muhammad and Yeasin 2020) draws what the maps have most in common. It looks at no label at
 #   all.
 #
-# And an earlier layer has finer maps, but knows less of what it sees: `explain(..., finer=1)` reads 12 × 12
-# here.
+# And an earlier layer has finer maps, but knows less of what it sees: `explain(..., finer=1)`.
 #
 # How far apart will these six be, and where will each × lie? Four look alike, and two are even the same but
-# for rounding, which no eye can tell: which, and why? Guess.
+# for rounding, which no eye can tell: which, and why?
 
 # %%
 ways = {
@@ -375,10 +376,12 @@ ways = {
     "Eigen-CAM": {"method": "eigencam"},
     "LayerCAM, finer": {"method": "layercam", "finer": 1},
 }
-drawn = [explain(model, image[None], [label], **asked)[label][0] for asked in ways.values()]
+made = [explain(model, image[None], [label], **options) for options in ways.values()]
+drawn = [each[label][0] for each in made]
+sizes = [" × ".join(map(str, each.features.shape[2:])) for each in made]
 fig = plots.gallery(
     [image] * len(ways),
-    list(ways),
+    [f"{way}: {size}" for way, size in zip(ways, sizes, strict=True)],
     columns=3,
     size=3.0,
     maps=drawn,
@@ -394,12 +397,12 @@ plots.show(
 
 # %% tags=["nbval-ignore-output"]
 table = [inside(each, mask) for each in drawn]
-pd.DataFrame(table, index=list(ways), columns=["share in the mask", "× inside"])
+pd.DataFrame(table, index=list(ways), columns=["share in the mask", "×"]).round(2)
 
 # %% [markdown]
 # The two: Grad-CAM and HiResCAM. After the last convolution this network only rescales every map and takes
 # its mean; whatever comes later knows only the means. So the derivative is the same at every place, and it
-# makes no difference whether one multiplies before or after averaging. For more than this image:
+# makes no difference whether one multiplies before or after averaging. On eight images:
 
 # %%
 pair = [explain(model, images[:8], [label], way).features for way in ("gradcam", "hirescam")]
@@ -495,7 +498,7 @@ for name, each in {"the paper's head": run, "the pointing head": own_run}.items(
 
 # %% [markdown]
 # Better, by one training each. But head, epochs, the size of the first images and dropout all differ
-# (`configs/pointing.yaml`): 08 parts head from recipe.
+# (`configs/pointing.yaml`; the losses only in name, 05): 08 parts head from recipe.
 #
 # And does more of its map lie on the finding? Here are the three, with both models' scores; at the right,
 # not stretched, the score of each place.
@@ -509,7 +512,7 @@ columns = {
 compared = {}
 for name in three:
     one = images[highest_with(name)][None]
-    drawn = [explain(net, one, [name], **asked)[name][0] for net, asked in columns.values()]
+    drawn = [explain(net, one, [name], **options)[name][0] for net, options in columns.values()]
     with torch.inference_mode():
         places = own.head.places(own.features(one))[:, [hierarchy.labels.index(name)]].sigmoid()
     compared[name] = [*drawn, interpolate(places, one.shape[-2:], mode="bilinear")[0, 0]]
@@ -540,13 +543,21 @@ plots.show(
     "LayerCAM of the paper's head, the map of the pointing head, and the score of each of its places.",
 )
 
-# %% tags=["nbval-ignore-output"]
-even, table = torch.ones(image.shape[1:]), {}
+# %%
+on_it = {}
 for name in three:
     its_mask = masks.get(name, {}).get(highest_with(name))
-    table[name] = [", × ".join(inside(drawn, its_mask)) for drawn in compared[name][:3]]
-    table[name].append(inside(even, its_mask)[0])
-print("share of the map in the mask, × inside:")
+    on_it[name] = [inside(drawn, its_mask) for drawn in [*compared[name][:3], even]]
+if masks:
+    more = sum(shares[0] > cam[0] for cam, _, shares, _ in on_it.values())
+    most = 2 * more > len(three)
+    print("in most images more of the pointing map than of Grad-CAM is inside:", most)
+
+# %% tags=["nbval-ignore-output"]
+print("share of the map in the mask, and where its × is:")
+table = {name: [f"{share:.2f}, {cross}" for share, cross in each] for name, each in on_it.items()}
+for name in three:
+    table[name][-1] = f"{on_it[name][-1][0]:.2f}"  # an even map has no highest place
 pd.DataFrame(table, index=[*(way.replace("\n", ", ") for way in columns), "an even map"])
 
 # %%
@@ -564,8 +575,8 @@ print("shares and scores have the same highest place:", max(apart) <= 1)
 #
 # ## What has a place looked at?
 #
-# Each of these places lies over 8 × 8 pixels. Has it looked at these? Ask for the derivative of *one
-# place's* logit by every pixel. Guess: how much of it lies in the place's own square?
+# Each of these places lies over a small square of pixels. Has it looked at these? Ask for the derivative of
+# *one place's* logit by every pixel. Guess: how much of it lies in the place's own square?
 
 # %%
 pixels = image[None].clone().requires_grad_()
@@ -576,11 +587,21 @@ looked = slope[0, 0].abs()
 side = image.shape[-1] // len(places)
 top, left = (side * int(at) for at in np.unravel_index(places.argmax().item(), places.shape))
 in_square = looked[top : top + side, left : left + side].sum() / looked.sum()
-print("less than half of it lies in the place's own square:", bool(in_square < 0.5))
+print(f"the place's own square: {side} × {side} pixels;", end=" ")
+print("less than half of the derivative lies in it:", bool(in_square < 0.5))
 print("more than half of all pixels have a part in it:", bool((looked > 0).float().mean() > 0.5))
 
+# %%
+middle = top + (side - 1) / 2, left + (side - 1) / 2
+rows_off, columns_off = (at - to for at, to in zip(np.indices(looked.shape), middle, strict=True))
+far = np.hypot(rows_off, columns_off).ravel()
+nearest_first = far.argsort()
+so_far = looked.ravel().numpy()[nearest_first].cumsum() / looked.sum().item()
+radius = far[nearest_first][np.searchsorted(so_far, 0.5)]
+print("the circle that holds half of it is wider than the square:", bool(2 * radius > side))
+
 # %% tags=["nbval-ignore-output"]
-print(f"in its own square: {in_square:.0%};", end=" ")
+print(f"in its own square {in_square:.0%}, half of it within {radius:.0f} pixels;", end=" ")
 print(f"pixels with a part in it: {(looked > 0).float().mean():.0%}")
 
 # %%
@@ -595,10 +616,13 @@ for axis in fig.axes:
     axis.title.set_fontsize(12)
     square = Rectangle((left - 0.5, top - 0.5), side, side, fill=False, color=plots.ORANGE, lw=2.5)
     axis.add_patch(square)
+    axis.add_patch(Circle(middle[::-1], radius, fill=False, color=plots.SKY, lw=2, ls="--"))
+note = {"transform": fig.axes[1].transAxes, "color": plots.SKY, "fontsize": 12}
+fig.axes[1].text(0.03, 0.04, "dashed: holds half of it", **note)
 plots.show(
     fig,
     "A radiograph with the square of one place framed, and beside it the size of the derivative of this "
-    "place's logit by every pixel: it is spread far beyond the square.",
+    "place's logit by every pixel: it is spread far beyond the square; a circle holds half of it.",
 )
 
 # %% [markdown]
@@ -619,6 +643,8 @@ print("its 21 maps are made faster:", took["pointing: 21 maps"] < took["21 maps,
 pd.Series(took, name="milliseconds").round(1).to_frame()
 
 # %% [markdown]
+# Little longer: they are made on the way.
+#
 # ## Look for yourself
 #
 # Choose an image, a label and a way:
@@ -668,7 +694,7 @@ widgets.explore(
 # - A map is stretched from 0 to 1. It says where, never how much; the score says how much.
 # - What is drawn smoothly was computed on a coarse grid. An earlier layer has a finer one, and knows less.
 # - A head can answer place by place. Then its map is not made afterwards: it is each place's share of the
-#   answer, at next to no cost beyond the score. It is no outline, and what a place has looked at is another
+#   answer, at little cost beyond the score. It is no outline, and what a place has looked at is another
 #   question.
 #
 # **Next**: 08 asks whether a map deserves to be believed.
