@@ -20,7 +20,9 @@ to flat is taken replicate by replicate, with a t-interval. ``auroc`` and ``ap``
 labels with at least 10 positives among the 3,000 test images and one to learn from, ``…, rare``
 over those of them with fewer than 20 to learn from, ``…, depth n`` over those n steps below a root.
 ``violations`` is the share of (image, edge) pairs with the child above the parent; ``hard``, at one
-half; ``incoherent``, the share of images with any.
+half; ``incoherent``, the share of images with any. ``decay at an end`` is the share of replicates
+whose weight decay, chosen on validation data, is the least or the largest that was tried: where it
+is large, the method might do better with another.
 
 λ, the weight of a penalty, is swept in the usual case. "flat + max" and "flat + projection" repair
 flat's scores. The result goes to results/where.json.
@@ -150,7 +152,7 @@ def try_case(task):
     hierarchy, parts = draw(case, replicates)
     x, truth = parts["test"]
     known = parts["train"][1].sum(axis=1)
-    found = {}
+    found, decays = {}, {}
     methods = [(word, 1.0) for word in simulation.METHODS]
     if case.sweep:
         methods = [(word, w) for word in ("hinge", "product") for w in WEIGHTS]
@@ -158,18 +160,25 @@ def try_case(task):
         learnt = simulation.learn(
             word, hierarchy, parts["train"], parts["valid"], case.model, weight=weight
         )
-        found[word if weight == 1 else f"{word}, λ = {weight:g}"] = learnt(x)
+        name = word if weight == 1 else f"{word}, λ = {weight:g}"
+        found[name], decays[name] = learnt(x), learnt.decays
     if "flat" in found:
         for how in ("max", "projection"):
             found[f"flat + {how}"] = np.stack([
                 hierarchy.make_coherent(hierarchy.to_table(one), how).to_numpy()
                 for one in found["flat"].astype(float)
             ])  # fmt: skip
-    return [
-        {"method": name, "replicate": r} | measure(hierarchy, truth[r], scores[r], known[r])
-        for name, scores in found.items()
-        for r in range(replicates)
-    ]
+    rows = []
+    for name, scores in found.items():
+        for r in range(replicates):
+            row = {"method": name, "replicate": r}
+            row |= measure(hierarchy, truth[r], scores[r], known[r])
+            if name in decays:
+                row["decay at an end"] = float(
+                    decays[name][r] in simulation.DECAYS[:: len(simulation.DECAYS) - 1]
+                )
+            rows.append(row)
+    return rows
 
 
 def summarise(case, rows, flat):

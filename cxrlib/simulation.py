@@ -47,6 +47,14 @@ def make_method(word, hierarchy, weight=1.0):
     return loss(hierarchy), readout(hierarchy)
 
 
+STREAMS = ("signs", "noise", "labeler", "dropped")
+
+
+def _stream(seed, name):
+    """Random numbers for one purpose: the same seed for two does not make them alike."""
+    return np.random.default_rng([seed, STREAMS.index(name)])
+
+
 # --- Labels ---------------------------------------------------------------------------------------
 
 
@@ -66,7 +74,7 @@ def miss_and_invent(labels, hierarchy, sensitivity, precision, seed=0):
     for name, value in (("sensitivity", sensitivity), ("precision", precision)):
         if not 0 < value <= 1:
             raise ValueError(f"{name}={value!r}: expected above 0, at most 1.")
-    rng, labels = np.random.default_rng(seed), np.asarray(labels) > 0.5
+    rng, labels = _stream(seed, "labeler"), np.asarray(labels) > 0.5
     leaves = np.array([not hierarchy.children(label) for label in hierarchy.labels])
     rate = labels.mean(axis=0)
     invented = np.clip(rate * sensitivity * (1 / precision - 1) / np.maximum(1 - rate, 1e-9), 0, 1)
@@ -101,7 +109,7 @@ def drop_parents(labels, hierarchy, share, seed=0):
     if not 0 <= share <= 1:
         raise ValueError(f"share={share!r}: expected 0 to 1.")
     labels = np.asarray(labels) > 0.5
-    careless = np.random.default_rng(seed).random(len(labels)) < share
+    careless = _stream(seed, "dropped").random(len(labels)) < share
     implied = _below_present(labels, hierarchy)
     return (labels & ~(careless[:, None] & implied)).astype(np.float32)
 
@@ -121,7 +129,7 @@ def signs(hierarchy, strength=1.5, shared=0.5, width=128, seed=0):
     """
     if not 0 <= shared <= 1 or strength < 0:
         raise ValueError(f"strength={strength!r}, shared={shared!r}: expected 0 or more, 0 to 1.")
-    directions = np.random.default_rng(seed).standard_normal((len(hierarchy.labels), width))
+    directions = _stream(seed, "signs").standard_normal((len(hierarchy.labels), width))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     position = {label: n for n, label in enumerate(hierarchy.labels)}
     made = np.empty_like(directions)
@@ -143,7 +151,7 @@ def features(labels, signs, hierarchy, seed=0):
     """
     labels = np.asarray(labels) > 0.5
     special = labels & ~_below_present(labels, hierarchy)
-    noise = np.random.default_rng(seed).standard_normal((len(labels), signs.shape[1]))
+    noise = _stream(seed, "noise").standard_normal((len(labels), signs.shape[1]))
     return (special @ signs + noise).astype(np.float32)
 
 
@@ -178,10 +186,11 @@ class Together(nn.Module):
 
 @dataclass(frozen=True)
 class Learnt:
-    """Trained replicates and how their logits are read."""
+    """Trained replicates, how their logits are read, and the weight decay [R] chosen for each."""
 
     model: Together
     readout: nn.Module
+    decays: torch.Tensor
 
     @torch.inference_mode()
     def __call__(self, features):
@@ -191,7 +200,7 @@ class Learnt:
 
 
 RATES = {"linear": 0.03, "network": 0.01}
-DECAYS = (0.01, 1.0, 3.0)
+DECAYS = (0.1, 1.0, 3.0, 10.0, 30.0)
 STEPS, CHECKS = 400, 20
 
 
@@ -202,6 +211,8 @@ def learn(word, hierarchy, train, valid, model="linear", weight=1.0, steps=STEPS
     method must be held back depends on the method; so of each replicate those weights are kept, of
     all decays and of ``CHECKS`` points in time, whose probabilities have the least cross-entropy on
     its validation data. ("hmlc" counts from its second stage on; its first is "conditional".)
+    Biases do not decay: they hold how frequent a label is, which for a conditional readout is much
+    nearer to one half than for a flat one, and a decay would favour it for that alone.
 
     Parameters
     ----------
@@ -217,11 +228,12 @@ def learn(word, hierarchy, train, valid, model="linear", weight=1.0, steps=STEPS
     train, valid = ([torch.as_tensor(part) for part in pair] for pair in (train, valid))
     loss, readout = make_method(word, hierarchy, weight)
     rates = first_rates(train[1], hierarchy if word in ("conditional", "hmlc") else None)
-    best = None, torch.full((len(train[0]),), torch.inf)
+    best = None, torch.full((len(train[0]),), torch.inf), torch.zeros(len(train[0]))
     for decay in DECAYS:
         net = Together(*train[0].shape[::2], train[1].shape[2], model, seed=seed)
         net.biases[-1].data = torch.logit(rates)[:, None]
-        optimizer = torch.optim.AdamW(net.parameters(), RATES[model], weight_decay=decay)
+        groups = [{"params": net.weights}, {"params": net.biases, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, RATES[model], weight_decay=decay)
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATES[model], total_steps=steps)
         generator = torch.Generator().manual_seed(seed)
         for step in range(steps):
@@ -231,11 +243,11 @@ def learn(word, hierarchy, train, valid, model="linear", weight=1.0, steps=STEPS
             cycle.step()
             first_stage = getattr(loss, "progress", 1) < 0.5
             if (step + 1) % (steps // CHECKS) == 0 and not first_stage:
-                best = _keep_best(net, readout, valid, *best)
+                best = _keep_best(net, readout, valid, *best, decay)
     with torch.no_grad():
         for parameter, value in zip(net.parameters(), best[0], strict=True):
             parameter.copy_(value)
-    return Learnt(net, readout)
+    return Learnt(net, readout, best[2])
 
 
 def first_rates(targets, hierarchy=None):
@@ -264,8 +276,10 @@ def _step(net, loss, optimizer, data, generator):
 
 
 @torch.no_grad()
-def _keep_best(net, readout, valid, kept, least):
-    """The weights of each replicate at its least validation cross-entropy so far, and that."""
+def _keep_best(net, readout, valid, kept, least, decays, decay):
+    """The weights of each replicate at its least validation cross-entropy so far, that, and the
+    weight decay they were found with.
+    """
     x, y = valid
     logits = net(x)
     scores = readout(logits.flatten(0, 1)).view_as(logits).clamp(1e-6, 1 - 1e-6)
@@ -275,7 +289,7 @@ def _keep_best(net, readout, valid, kept, least):
         kept = [parameter.clone() for parameter in net.parameters()]
     for old, parameter in zip(kept, net.parameters(), strict=True):
         old[better] = parameter[better]
-    return kept, torch.where(better, now, least)
+    return kept, torch.where(better, now, least), torch.where(better, decay, decays)
 
 
 # --- Measuring ------------------------------------------------------------------------------------

@@ -125,6 +125,22 @@ def test_every_method_learns(word, model):
         assert broken == 0 if word in ("max-constraint", "conditional", "hmlc") else broken >= 0
 
 
+@pytest.mark.parametrize("word", ["flat", "conditional"])
+def test_a_rare_label_is_called_rare_however_strong_the_decay(word, monkeypatch):
+    """Features of pure noise: all that can be learnt is how frequent each label is."""
+    monkeypatch.setattr(simulation, "DECAYS", (30.0,))
+    labels = some_labels(2000)[None]
+    x = np.random.default_rng(7).standard_normal((1, 2000, 16)).astype(np.float32)
+    scores = learn(word, TREE, (x, labels), (x, labels), steps=100)(x)
+    np.testing.assert_allclose(scores.mean(axis=(0, 1)), labels.mean(axis=(0, 1)), atol=0.02)
+
+
+def test_one_seed_for_two_purposes_does_not_make_them_alike():
+    made = simulation.signs(TREE, width=128, seed=0)
+    x = simulation.features(np.zeros((5, 5)), made, TREE, seed=0)
+    assert np.abs(np.corrcoef(made, x)[:5, 5:]).max() < 0.4
+
+
 def test_methods_are_read_as_in_the_course():
     """The losses and readouts are the course's own, not others of the same name."""
     paper = paper_hierarchy()
