@@ -110,6 +110,17 @@ def test_a_threshold_finds_as_many_as_was_asked_and_hardly_more(sensitivity):
         assert (fewer < sensitivity).all()
 
 
+def test_on_new_patients_a_threshold_finds_as_many_as_was_said():
+    """(n − m) / (n + 1) on average: with few sick, clearly less than was asked."""
+    rng, count, sensitivity = np.random.default_rng(0), 10, 0.9
+    truth = pd.DataFrame({"Edema": np.ones(count)})
+    found = []
+    for _ in range(4000):
+        chosen = threshold_for(truth, pd.DataFrame({"Edema": rng.random(count)}), sensitivity)
+        found.append(1 - chosen["Edema"])  # of uniform scores, what lies above
+    assert np.mean(found) == pytest.approx((count - 1) / (count + 1), abs=0.01)
+
+
 def test_a_label_without_a_positive_has_no_threshold():
     truth, scores = random_tables()
     truth[LABELS[0]] = 0.0

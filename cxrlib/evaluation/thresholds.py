@@ -46,8 +46,10 @@ def _rates(tp, fn, fp, tn):
 def threshold_for(truth, scores, sensitivity):
     """The highest threshold of every label that finds at least so many of the sick: Series [L].
 
-    It is chosen on these images, with just that sensitivity; on new ones it will be a little off,
-    to either side. (``uncertainty`` has limits that keep a promise on new images.)
+    It is chosen on these images, and has just that sensitivity on them. On new ones it has luck,
+    and leans to one side: where it misses m of n sick, it will on average find (n − m) / (n + 1) of
+    new ones, which is less, and most so where the sick are few. (``uncertainty`` has limits that
+    keep a promise on new images.)
 
     Parameters
     ----------
