@@ -23,7 +23,7 @@ from collections import Counter
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, pad
 
 FORMS = ("step", "hinge", "product")
 
@@ -210,13 +210,18 @@ class Conditional(nn.Module):
 
     def __init__(self, hierarchy):
         super().__init__()
-        self.register_buffer("below", _below(hierarchy).double(), persistent=False)
+        above, count = _below(hierarchy).T, len(hierarchy.labels)
+        # Row i: the positions of label i and its ancestors, filled up with that of a column of 0.
+        places = torch.full((count, int(above.sum(dim=1).max())), count)
+        for row, among in zip(places, above, strict=True):
+            row[: among.sum()] = among.nonzero()[:, 0]
+        self.register_buffer("above", places, persistent=False)
         self.edges = hierarchy.edges_bottom_up
 
     def log(self, logits):
         """The logarithms of the probabilities [B, L], exact where these are next to 0."""
-        own = logsigmoid(logits)
-        of = list((own.to(self.below.dtype) @ self.below).to(own.dtype).unbind(dim=1))
+        own = pad(logsigmoid(logits), (0, 1))
+        of = list(own[:, self.above].sum(dim=2).unbind(dim=1))
         for parent, child in reversed(self.edges):  # rounding must not lift a child over its parent
             of[child] = torch.minimum(of[child], of[parent])
         return torch.stack(of, dim=1)
@@ -270,14 +275,12 @@ class ConditionalLoss(nn.Module):
         above, below = map(torch.from_numpy, hierarchy.edge_positions)
         parents = torch.zeros(len(hierarchy.labels), len(hierarchy.labels), dtype=torch.bool)
         parents[below, above] = True
-        self.register_buffer("parents", parents.double(), persistent=False)
+        self.register_buffer("parents", parents.float(), persistent=False)
 
     def forward(self, logits, targets):
         _require_same_shape(logits, targets)
         absent = ~(targets > 0.5)
-        lacks_a_parent = (
-            absent.to(self.parents.dtype) @ self.parents.T > 0
-        )  # how many of them are absent
+        lacks_a_parent = absent.to(self.parents.dtype) @ self.parents.T > 0
         return masked_bce(logits, targets.masked_fill(lacks_a_parent, torch.nan))
 
 
