@@ -64,7 +64,6 @@ from cxrlib.labels import OBSERVATIONS
 from cxrlib.phantom import FINDINGS
 
 LABELS = HIERARCHY.labels
-KINDS = ("paper", "same recipe", "pointing")
 WAYS = {
     "Grad-CAM": ("paper", {"method": "gradcam"}),
     "LayerCAM, finer": ("paper", {"method": "layercam", "finer": 1}),

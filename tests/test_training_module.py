@@ -6,6 +6,7 @@ import torch
 from conftest import PAPER, QUICK
 
 from cxrlib import training
+from cxrlib.losses import TwoStageLoss
 from cxrlib.training import Classifier, Settings, train
 
 
@@ -59,3 +60,19 @@ def test_a_log_gets_a_line_per_epoch(track, tmp_path, capsys, monkeypatch):
     assert len(lines) == 2
     assert "epoch 2/2" in lines[1]
     assert "val_auroc" in lines[1]
+
+
+def test_a_loss_of_two_stages_is_told_how_much_is_done(track, tmp_path, monkeypatch):
+    told, forward = [], TwoStageLoss.forward
+    monkeypatch.setattr(
+        TwoStageLoss, "forward", lambda loss, *a: told.append(loss.progress) or forward(loss, *a)
+    )
+    train(track, PAPER, Settings(size=32, epochs=4, batch_size=8, method="hmlc"), runs=tmp_path)
+    assert told == sorted(told)
+    assert set(told) == {0.0, 0.25, 0.5, 0.75}
+
+
+@pytest.mark.parametrize("change", [{"recipe": "paper"}, {"epochs": 1}])
+def test_two_stages_need_a_half_way(change):
+    with pytest.raises(ValueError, match="hmlc.*half-way"):
+        Settings(method="hmlc", **change)
