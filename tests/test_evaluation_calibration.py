@@ -8,6 +8,7 @@ from conftest import LABELS, random_tables
 from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from torchmetrics.functional.classification import binary_calibration_error
 
@@ -49,6 +50,23 @@ def test_ece_equals_torchmetrics_where_the_two_mean_the_same():
             y, s = torch.tensor(truth[label].to_numpy()), torch.tensor(scores[label].to_numpy())
             theirs = binary_calibration_error(s, y.int(), n_bins=bins, norm="l1")
             assert ours[label] == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_beta_calibration_never_turns_the_order_round():
+    rng = np.random.default_rng(0)
+    new = pd.DataFrame({"Edema": np.linspace(0.01, 0.99, 99)})
+    turned = 0
+    for _ in range(40):  # of so few images, a free fit would often have a slope below 0
+        scores = pd.DataFrame({"Edema": rng.beta(1, 3, 60)})
+        truth = (rng.random((60, 1)) < 0.5 * scores + 0.1).astype(float)
+        x = np.column_stack([np.log(scores["Edema"]), -np.log1p(-scores["Edema"])])
+        turned += LogisticRegression(C=1e6, max_iter=1000).fit(x, truth["Edema"]).coef_.min() < 0
+        mended = recalibrate(truth, scores, new, "beta")["Edema"]
+        assert (mended.diff().dropna() >= -1e-12).all()
+    assert turned > 5
+    truth = (scores < 0.3).astype(float)  # the wrong way round: nothing but the rate is left
+    mended = recalibrate(truth, scores, new, "beta")["Edema"]
+    np.testing.assert_allclose(mended, truth["Edema"].mean())
 
 
 def test_temperatures_are_recovered_and_keep_the_order():

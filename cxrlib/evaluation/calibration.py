@@ -30,6 +30,8 @@ def calibration_by_chance(truth, scores, bins=10, draws=200, level=0.95, seed=0)
     takes the size of every gap. So scores that are all true have an error, too. Here images are
     made positive with the chance that their own score says, many times: ``mean`` of that error,
     and ``high``, which ``level`` of the draws stay below. An error below it is no sign of a fault.
+    (Images are drawn as if each were of another patient. Where a few patients have many images
+    each, true probabilities would err somewhat more than this.)
 
     Parameters
     ----------
@@ -137,10 +139,9 @@ def recalibrate(truth, scores, new, how="temperature"):
     new : table [M, L] of probabilities of other images, with the same labels.
     how : "temperature", one number a label, see ``fit_temperatures``; "beta", three numbers (Kull
         et al. 2017): a logistic regression on log p and −log(1 − p), which can also mend scores
-        that are too high or too low throughout; or "isotonic", any rising staircase (Zadrozny &
-        Elkan 2002). The more a way can mend, the more images it needs. Isotonic regression ties
-        scores, which changes the AUROC; the others keep the order (beta, if both its slopes are
-        positive).
+        that are too high or too low throughout, and never falls; or "isotonic", any rising
+        staircase (Zadrozny & Elkan 2002). The more a way can mend, the more images it needs.
+        Isotonic regression ties scores, which changes the AUROC; the others keep the order.
 
     Returns
     -------
@@ -168,8 +169,13 @@ def _beta(y, s, new):
         p = np.clip(p, 1e-12, 1 - 1e-12)
         return np.column_stack([np.log(p), -np.log1p(-p)])
 
-    model = LogisticRegression(C=1e6, max_iter=1000).fit(pair(s), y)
-    return model.predict_proba(pair(new))[:, 1]
+    used = [0, 1]
+    while used:  # a slope below 0 would turn the order round: leave it out (Kull et al., section 3)
+        model = LogisticRegression(C=1e6, max_iter=1000).fit(pair(s)[:, used], y)
+        if model.coef_.min() >= 0:
+            return model.predict_proba(pair(new)[:, used])[:, 1]
+        used.pop(model.coef_.argmin())
+    return np.full(len(new), y.mean())
 
 
 def _isotonic(y, s, new):
