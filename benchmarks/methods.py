@@ -53,6 +53,14 @@ METHODS = {
 REPAIRS = {"flat + max": "max", "flat + min": "min", "flat + projection": "projection"}
 """Methods that need no training of their own: flat's scores, made coherent afterwards."""
 
+WEIGHTS = (0.03, 0.1, 0.3, 3.0, 10.0)
+SWEEP = {
+    f"{form}, λ = {weight:g}": {"method": f"hbce-{form}", "penalties": "fixed", "weight": weight}
+    for form in ("hinge", "product")
+    for weight in WEIGHTS
+}
+"""The two penalties with other weights than 1: what coherence costs. Clean labels, few seeds."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -66,12 +74,18 @@ class Task:
         """Train, or find the run; returns its folder."""
         config = read_config(f"methods-{self.condition}")
         config = replace(
-            config, settings=replace(config.settings, **METHODS[self.method], seed=self.seed)
+            config,
+            settings=replace(config.settings, **(METHODS | SWEEP)[self.method], seed=self.seed),
         )
         track, hierarchy = config.open()
-        name = f"{self.condition}-{self.method.replace(', ', '-')}-seed{self.seed}"
+        words = self.method.replace(" = ", "").replace("λ", "weight").replace(", ", "-")
         run = training.train(
-            track, hierarchy, config.settings, name=name, runs=training.RUNS / "methods"
+            track,
+            hierarchy,
+            config.settings,
+            name=f"{self.condition}-{words}-seed{self.seed}",
+            runs=training.RUNS / "methods",
+            trainer=config.trainer,
         )
         return run.folder
 

@@ -57,7 +57,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch, _):
         images, targets = batch
-        loss = self.loss(self(images), targets)
+        loss = self.loss(self(images).float(), targets)  # half the bits would blur small gaps
         size = len(images)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         return loss
