@@ -3,10 +3,10 @@
     make experiments        (python benchmarks/methods.py [--seeds 5] [--jobs 2])
 
 Every run is a training with one of the four configs ``configs/methods-*.yaml``; the methods differ
-in ``settings.method`` and ``settings.penalties`` alone, and all methods share their seeds: the same
-first weights, the same order of images. The paper's loss is not among them: it is flat, bit for bit
-(notebook 05, and a test). Runs are kept below runs/methods/, so an interrupted
-experiment goes on where it was.
+in ``settings.method``, ``penalties`` and ``weight`` alone, and all methods share their seeds: the
+same first weights, the same order of images. The paper's loss is not among them: it is flat, bit
+for bit (notebook 05, and a test). Runs are kept below runs/methods/, so an interrupted experiment
+goes on where it was.
 
 Every run is measured on the test patients, with ``evaluation.measures``. An interval is a bootstrap
 of seeds and patients at once: each of 400 resamples draws patients, the same for all runs, and one
@@ -14,6 +14,9 @@ seed fewer than there are (with all of them drawn, so few seeds would seem to va
 interval is moved by the bootstrap's own bias. Only the calibration error has much of it: with some
 images twice in a resample, any model looks less calibrated than it is. A difference to flat is
 taken seed by seed and patient by patient.
+
+On clean labels hinge and product are also trained with other weights of their penalty, with three
+seeds: ``sweep``, in which all methods stand with these seeds.
 
 The result goes to results/methods.json: a row per condition, method and measure, a row per run, and
 what the figures were made of and with.
@@ -93,6 +96,11 @@ class Task:
 def grid(conditions=CONDITIONS, methods=tuple(METHODS), seeds=5):
     """All tasks; a whole comparison of all methods for one seed after the other."""
     return [Task(c, m, seed) for seed in range(seeds) for c in conditions for m in methods]
+
+
+def sweep(seeds=3):
+    """The tasks that other weights of the penalties need, beside those of the grid."""
+    return [Task("clean", method, seed) for seed in range(seeds) for method in SWEEP]
 
 
 def train_all(tasks, jobs):
@@ -189,7 +197,14 @@ def write_results(folders, results):
         asdict(task) | table.iloc[0].round(5).to_dict() | {"seconds": seconds.get(task)}
         for task, table in measured.items()
     ]
-    summary = summarise(measured)
+    swept = {task: table for task, table in measured.items() if task.method in SWEEP}
+    summary = summarise({task: measured[task] for task in measured if task not in swept})
+    few = {task.seed for task in swept}
+    beside = {
+        task: table
+        for task, table in measured.items()
+        if task.condition == "clean" and task.seed in few and task not in swept
+    }
     opened = {c: read_config(f"methods-{c}") for c in dict.fromkeys(t.condition for t in folders)}
     cohort = next(iter(opened.values())).open()[0].folder / RECORD
     drawn = json.loads(Path(cohort).read_text(encoding="utf-8"))
@@ -211,6 +226,10 @@ def write_results(folders, results):
                 **records[0]["versions"],
             },
             "summary": summary.round(5).reset_index().to_dict("records"),
+            "sweep": summarise(beside | swept).round(5).reset_index().to_dict("records")
+            if swept
+            else [],
+            "sweep seeds": sorted(few),
             "runs": runs,
         },
     )
@@ -223,7 +242,8 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     options = parser.parse_args()
-    folders = train_all(grid(seeds=options.seeds), options.jobs)
+    tasks = grid(seeds=options.seeds) + sweep(min(3, options.seeds))
+    folders = train_all(tasks, options.jobs)
     summary = write_results(folders, options.results)
     print(summary.xs("macro_auroc_observations", level="measure").round(4).to_string())
 

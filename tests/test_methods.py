@@ -23,6 +23,7 @@ def test_the_grid_is_every_method_condition_and_seed_once():
     assert len(set(tasks)) == len(tasks) == 8 * 4 * 5
     first = tasks[:32]
     assert {task.seed for task in first} == {0}, "one whole comparison after the other"
+    assert not set(benchmark.SWEEP) & set(benchmark.METHODS), "a weight of 1 is in the grid"
     used = {changes["method"] for changes in benchmark.METHODS.values()}
     assert used | {"hbce-step"} == set(training.METHODS), "the step is flat, bit for bit (05)"
 
@@ -50,7 +51,8 @@ def runs(chexpert_folder, tmp_path, monkeypatch):
         "read_config",
         lambda name: configs.Config(name, {"labels": "truth"}, quick, {}),
     )
-    tasks = benchmark.grid(["clean"], ["flat", "max-constraint"], seeds=2)
+    monkeypatch.setattr(benchmark, "SWEEP", dict(list(benchmark.SWEEP.items())[:1]))
+    tasks = benchmark.grid(["clean"], ["flat", "max-constraint"], seeds=2) + benchmark.sweep(1)
     return {task: task.train() for task in tasks}
 
 
@@ -79,11 +81,19 @@ def test_runs_become_a_record(runs, chexpert_folder, tmp_path, monkeypatch):
     assert (soft.drop("flat") == 0).all()
     flat = table[table["method"] == "flat"]
     assert (flat[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
-    assert len(by_run) == 4 + 3 * 2
+    assert len(by_run) == 4 + 1 + 3 * 2
     chosen = table.query("method == 'max-constraint' and measure == 'macro_auroc'")
     mean = by_run.query("method == 'max-constraint'")["macro_auroc"].mean()
     assert chosen["mean"].item() == pytest.approx(mean, abs=1e-4)
     assert stored["phantom"]["generator"] == "g"
+    swept = pd.DataFrame(stored["sweep"])
+    assert set(swept["method"]) == set(table["method"]) | {"hinge, λ = 0.03"}
+    assert stored["sweep seeds"] == [0]
+    first = by_run.query("method == 'hinge, λ = 0.03'").iloc[0]
+    chosen = swept.query("method == 'hinge, λ = 0.03' and measure == 'macro_auroc'").iloc[0]
+    assert chosen["mean"] == pytest.approx(first["macro_auroc"], abs=1e-4)
+    base = by_run.query("method == 'flat' and seed == 0")["macro_auroc"].item()
+    assert chosen["difference"] == pytest.approx(first["macro_auroc"] - base, abs=1e-4)
 
 
 def test_differences_are_taken_seed_by_seed():
