@@ -81,10 +81,11 @@ def misread(labels, hierarchy, kappa, seed=0):
     """Labels as a poor reader gives them, who agrees with ``labels`` by ``kappa``: float32 [N, L].
 
     What is most special in an image (all that no child implies) is read label by label. With the
-    chance 1 − kappa a label is not looked at but guessed, as often as it is present at all. It is
-    called as often as before, its kappa (Cohen 1960) is ``kappa`` whether it is rare or frequent,
-    and what implies what is true again at the end. The errors of two labels do not depend on each
-    other, so No Finding may stand beside a finding.
+    chance 1 − kappa a label is not looked at but guessed, as often as it is present at all; what
+    implies what is true again at the end. So a label without children is called as often as it is
+    there, and its kappa (Cohen 1960) is ``kappa``, whether it is rare or frequent. A group is
+    called whenever a child is guessed: more often than it is there, with a lower kappa. The errors
+    of two labels do not depend on each other, so No Finding may stand beside a finding.
 
     Parameters
     ----------
@@ -156,24 +157,21 @@ def features(labels, signs, hierarchy, seed=0):
 
 # --- Learning -------------------------------------------------------------------------------------
 
-RATES = {"linear": 0.03, "network": 0.01}
-DECAYS = (0.1, 1.0, 3.0, 10.0, 30.0)
-WEIGHTS = (0.03, 0.3, 3.0)
-STEPS, CHECKS = 400, 20
+RIDGES = (3000.0, 1000.0, 300.0, 100.0, 30.0)
+WEIGHTS = (0.03, 1.0)
+STEPS = {"linear": 50, "network": 150}
 
 
 class Together(nn.Module):
-    """Many small models at once, from features [R, B, width] to logits [D, R, B, L].
+    """R small models at once, from features [R, B, width] to logits [R, B, L].
 
-    For each of R replicates, which see data of their own, there are D models. One batch holds all
-    of them, which takes little longer than one alone. "linear" is a logistic regression for each
-    label; "network" has one hidden layer, through which labels can learn from each other.
-
-    Of one replicate all D begin alike: the last layer at zero, and at biases that say how frequent
-    a label is.
+    Every replicate has weights of its own; one batch holds all of them, which takes little longer
+    than one alone. "linear" is a logistic regression for each label; "network" has one hidden
+    layer, through which labels can learn from each other. The last layer begins at zero, and at
+    biases that say how frequent a label is: ``rates`` [R, L].
     """
 
-    def __init__(self, copies, width, rates, model="linear", hidden=64, seed=0):
+    def __init__(self, width, rates, model="linear", hidden=64, seed=0):
         super().__init__()
         if model not in MODELS:
             raise ValueError(f"unknown model {model!r}: choose one of {', '.join(MODELS)}.")
@@ -181,72 +179,59 @@ class Together(nn.Module):
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         if model == "network":
             generator = torch.Generator().manual_seed(seed)
-            drawn = torch.randn(replicates, width, hidden, generator=generator)
-            self._add(copies, drawn * (2 / width) ** 0.5, torch.zeros(replicates, hidden))
+            drawn = torch.randn(replicates, width, hidden, generator=generator) / width**0.5
+            self._add(drawn, torch.zeros(replicates, hidden))
             width = hidden
-        self._add(copies, torch.zeros(replicates, width, labels), torch.logit(rates))
+        self._add(torch.zeros(replicates, width, labels), torch.logit(rates))
 
-    def _add(self, copies, weight, bias):
-        self.weights.append(nn.Parameter(weight.repeat(copies, 1, 1, 1)))
-        self.biases.append(nn.Parameter(bias[:, None].repeat(copies, 1, 1, 1)))
+    def _add(self, weight, bias):
+        self.weights.append(nn.Parameter(weight))
+        self.biases.append(nn.Parameter(bias[:, None]))
 
     def forward(self, features):
         for n, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            features = (features.relu() if n else features) @ weight + bias
+            features = torch.baddbmm(bias, features.relu() if n else features, weight)
         return features
 
 
-@dataclass
+@dataclass(frozen=True)
 class Learnt:
-    """The best weights of each of R replicates, and what they were chosen for.
-
-    ``decays`` and ``weights`` [R] are those of weight decay and of the penalty that were chosen,
-    ``least`` [R] the cross-entropy on validation data by which they were.
-    """
+    """Trained replicates, how they are read, and the ridge and λ that were chosen for all."""
 
     model: Together
     readout: nn.Module
-    least: torch.Tensor
-    decays: torch.Tensor
-    weights: torch.Tensor
+    ridge: float
+    weight: float
 
     @torch.inference_mode()
     def __call__(self, features):
         """Probabilities float32 [R, M, L] of features [R, M, width]."""
-        return read(self.readout, self.model(torch.as_tensor(features))[0]).numpy()
+        logits = self.model(torch.as_tensor(features))
+        return self.readout(logits.flatten(0, 1)).view_as(logits).numpy()
 
-    @torch.no_grad()
-    def offer(self, net, valid, weight):
-        """Keep, replicate by replicate, the best of the models of ``net`` if it is the best yet."""
-        x, y = valid
-        scores = read(self.readout, net(x)).clamp(1e-6, 1 - 1e-6)
-        entropy = nn.functional.binary_cross_entropy(scores, y.expand_as(scores), reduction="none")
-        now, which = entropy.mean(dim=(2, 3)).min(dim=0)
-        better = (now < self.least).nonzero()[:, 0]
-        for kept, offered in zip(self.model.parameters(), net.parameters(), strict=True):
-            kept[0, better] = offered[which[better], better]
-        self.least[better] = now[better]
-        self.decays[better] = torch.tensor(DECAYS)[which[better]]
-        self.weights[better] = weight
+    def average_precision(self, data):
+        """The mean over labels and replicates, on features and targets [R, M, ·]."""
+        x, y = map(np.asarray, data)
+        found = [rank_measures(truth, s)[1] for truth, s in zip(y, self(x), strict=True)]
+        return float(np.mean([np.nanmean(of_labels) for of_labels in found]))
 
 
-def read(readout, logits):
-    """Probabilities of logits [..., L]."""
-    return readout(logits.flatten(end_dim=-2)).view_as(logits)
-
-
-def learn(word, hierarchy, train, valid, model="linear", weights=WEIGHTS, steps=STEPS, seed=0):
+def learn(word, hierarchy, train, valid, model="linear", weights=WEIGHTS, ridges=RIDGES, seed=0):
     """Train R replicates of a model by a method: ``Learnt``.
 
-    Adam on one cycle of the learning rate, once for each weight decay of ``DECAYS`` and, for hinge
-    and product, for each weight λ of the penalty. How much a method must be held back depends on
-    the method. So of each replicate those weights are kept, of all tried and of ``CHECKS`` points
-    in time, whose probabilities have the least cross-entropy on its validation data. "hmlc" is two
-    trainings, the second from what the first, "conditional", has kept; so its choice is never worse
-    than that of "conditional" on validation data.
+    Every label's weights are held back by a ridge (½ · ridge · the sum of their squares, beside the
+    cross-entropy summed over images and labels), and are taken to the bottom, or near it, by L-BFGS
+    with all images at once, so that no learning rate and no stopping time favours a method.
 
-    Biases do not decay: they hold how frequent a label is, which for a conditional readout is much
-    nearer to one half than for a flat one, and a decay would favour it for that alone.
+    How much it must be held back depends on the method. So all of ``ridges`` are tried and, for
+    hinge and product, all of ``weights``, and one pair is kept: that with the highest average
+    precision on the validation data, all replicates together. (What is judged by its ranking is
+    chosen by it: cross-entropy wants less ridge. And with few images, a choice for each replicate
+    alone would be luck, and other luck for another method.)
+
+    Biases are not held back: they hold how frequent a label is, which for a conditional readout is
+    much nearer to one half than for a flat one, and a ridge would favour it for that alone. "hmlc"
+    goes on from what "conditional" has learnt with the same ridge.
 
     Parameters
     ----------
@@ -254,68 +239,74 @@ def learn(word, hierarchy, train, valid, model="linear", weights=WEIGHTS, steps=
     hierarchy : Hierarchy of the L labels.
     train, valid : pairs of features [R, N, width] and targets [R, N, L], of 0 and 1.
     model : "linear" or "network".
-    weights : of the penalty, of which one is chosen.
-    steps : how many batches of up to 128, a multiple of ``CHECKS``.
-    seed : of the first weights and of the order of the data.
+    weights : λ, how much the penalty of an edge weighs beside the cross-entropy of a label, each on
+        average. (In ``losses`` the edges are added up; so this is divided by their number.)
+    ridges : from the highest; each goes on from the weights of the one before.
+    seed : of the first weights of a network, whose hidden layer has fewer units than many a
+        hierarchy has labels.
     """
-    if steps < 1 or steps % CHECKS:
-        raise ValueError(f"steps={steps}: expected a multiple of {CHECKS}.")
-    train, valid = ([torch.as_tensor(part) for part in pair] for pair in (train, valid))
-    rates = first_rates(train[1], hierarchy if word in ("conditional", "hmlc") else None)
-    shape = train[0].shape[2], rates, model
-    if word == "hmlc":
-        best = learn("conditional", hierarchy, train, valid, model, steps=steps, seed=seed)
-    else:
-        nothing_yet = torch.full((3, len(rates)), torch.inf)
-        readout = make_method(word, hierarchy)[1]
-        best = Learnt(Together(1, *shape, seed=seed), readout, *nothing_yet)
-    first = copy.deepcopy(best.model).state_dict()
+    train = tuple(map(torch.as_tensor, train))
+    conditional = word in ("conditional", "hmlc")
+    asked = are_asked(train[1], hierarchy) if conditional else torch.ones_like(train[1])
+    best, highest = None, -np.inf
     for weight in weights if word in PENALISED else (1.0,):
-        loss = make_method(word, hierarchy, weight)[0]
-        if word == "hmlc":
-            loss.progress = 1.0  # its second stage
-        net = Together(len(DECAYS), *shape, seed=seed)
-        for name, parameter in net.named_parameters():
-            parameter.data.copy_(first[name].expand_as(parameter))
-        for done in fit(net, loss, train, model, steps, seed):
-            if done % (steps // CHECKS) == 0:
-                best.offer(net, valid, weight)
+        loss, readout = make_method(word, hierarchy, weight / max(len(hierarchy.edges), 1))
+        net = Together(train[0].shape[2], first_rates(train[1], asked), model, seed=seed)
+        for ridge in ridges:
+            first = ConditionalLoss(hierarchy) if word == "hmlc" else loss
+            fit(net, first, train, ridge, STEPS[model], asked.sum(dim=(1, 2)))
+            learnt = Learnt(copy.deepcopy(net), readout, ridge, weight)
+            if word == "hmlc":
+                loss.progress = 1.0  # its second stage
+                fit(learnt.model, loss, train, ridge, STEPS[model])
+            found = learnt.average_precision(valid)
+            if found > highest:
+                best, highest = learnt, found
     return best
 
 
-def fit(net, loss, data, model="linear", steps=STEPS, seed=0):
-    """Train all models of ``net``, the d-th with the d-th of ``DECAYS``; yields the steps done."""
-    x, y = data
-    decays = torch.tensor(DECAYS)[:, None, None, None]
-    optimizer = torch.optim.Adam(net.parameters(), RATES[model])
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATES[model], total_steps=steps)
-    of_each = torch.vmap(torch.vmap(loss, in_dims=(0, 0)), in_dims=(0, None))
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        rows = torch.randint(x.shape[1], (min(x.shape[1], 128),), generator=generator)
-        value = of_each(net(x[:, rows]), y[:, rows]).sum()  # of models that share nothing
-        optimizer.zero_grad()
-        value.backward()
-        for weight in net.weights:  # as torch's AdamW does it, but each with a decay of its own
-            weight.data *= 1 - cycle.get_last_lr()[0] * decays
-        optimizer.step()
-        cycle.step()
-        yield step + 1
+def fit(net, loss, data, ridge, steps, count=None):
+    """Minimise, for every replicate, its loss and the ridge, by L-BFGS: at most ``steps`` steps.
 
-
-def first_rates(targets, hierarchy=None):
-    """How often each label is present, [R, L], of targets [R, N, L]; with a hierarchy, how often
-    where all its parents are.
-
-    A model that starts from these need not unlearn that half of all labels are present. (One that
-    starts from one half learns from a label it never sees that whatever is ill lacks it.) An image
-    more that says yes by half keeps the rates off 0 and 1.
+    ``count`` [R] says of how many targets the loss is the mean; by default of all.
     """
+    x, y = data
+    count = torch.full((len(x),), y[0].numel()) if count is None else count
+    of_each = torch.vmap(loss)
+    optimizer = torch.optim.LBFGS(
+        net.parameters(), max_iter=steps, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def objective():
+        optimizer.zero_grad()
+        held = sum(weight.square().sum(dim=(1, 2)) for weight in net.weights)
+        value = ((of_each(net(x), y) * count + ridge / 2 * held) / x.shape[1]).sum()
+        value.backward()
+        return value
+
+    optimizer.step(objective)
+
+
+def are_asked(targets, hierarchy):
+    """Where all parents of a label are present, so that a conditional method learns it: 0 or 1."""
     asked = torch.ones_like(targets)
-    if hierarchy is not None:
-        for parent, child in zip(*(p.tolist() for p in hierarchy.edge_positions), strict=True):
-            asked[..., child] *= targets[..., parent]
-    return ((targets * asked).sum(dim=1) + 0.5) / (asked.sum(dim=1) + 1)
+    for parent, child in zip(*(p.tolist() for p in hierarchy.edge_positions), strict=True):
+        asked[..., child] *= targets[..., parent]
+    return asked
+
+
+def first_rates(targets, asked):
+    """How often each label is present among the images on which it is asked: [R, L].
+
+    A model that starts from these need not unlearn that half of all labels are present. One image
+    more that has the label as often as all have it keeps the rates off 0 and 1.
+
+    Parameters
+    ----------
+    targets, asked : 0 and 1 [R, N, L].
+    """
+    usual = (targets.sum(dim=1) + 0.5) / (targets.shape[1] + 1)
+    return ((targets * asked).sum(dim=1) + usual) / (asked.sum(dim=1) + 1)
 
 
 # --- Measuring ------------------------------------------------------------------------------------
@@ -352,7 +343,8 @@ def ask_the_parent(scores, given, hierarchy, fewest=5):
     ``fewest`` positives among the labels ``given`` [N, L] gets the least of its parents' scores
     times how often it is present where they are (counted as in ``first_rates``).
     """
-    rates = first_rates(torch.as_tensor(given)[None], hierarchy)[0].numpy()
+    targets = torch.as_tensor(given)[None]
+    rates = first_rates(targets, are_asked(targets, hierarchy))[0].numpy()
     rare, position = np.asarray(given).sum(axis=0) < fewest, hierarchy.labels.index
     followed = np.array(scores)
     for label in nx.topological_sort(hierarchy.graph):
@@ -360,3 +352,18 @@ def ask_the_parent(scores, given, hierarchy, fewest=5):
         if above and rare[position(label)]:
             followed[:, position(label)] = followed[:, above].min(axis=1) * rates[position(label)]
     return followed
+
+
+def times_ancestors(scores, hierarchy):
+    """Scores [M, L], each times the geometric mean of its ancestors' scores.
+
+    What a conditional readout does with the probabilities, done to a flat model's afterwards.
+    """
+    scores, position = np.asarray(scores), hierarchy.labels.index
+    product = np.array(scores)
+    for label in hierarchy.labels:
+        above = [position(name) for name in hierarchy.ancestors(label)]
+        if above:
+            among = np.log(scores[:, above].clip(1e-12)).mean(axis=1)
+            product[:, position(label)] *= np.exp(among)
+    return product

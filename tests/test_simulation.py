@@ -1,16 +1,14 @@
 """Simulated features for real labels: what is simulated, learnt and measured."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
 from cxrlib import simulation
 from cxrlib.hierarchy import Hierarchy, paper_hierarchy
-from cxrlib.losses import BCELoss
 from cxrlib.simulation import METHODS, Together, learn, rank_measures
 
 TREE = Hierarchy(
@@ -114,76 +112,80 @@ def some_data(replicates=2, count=256, width=16, strength=1.5, seed=0):
 @pytest.mark.parametrize("word", METHODS)
 def test_a_replicate_learns_what_it_would_learn_alone(word):
     train, valid = some_data(), some_data(seed=10)
-    first = [tuple(part[:1] for part in pair) for pair in (train, valid)]
-    both = learn(word, TREE, train, valid, steps=40)
-    alone = learn(word, TREE, *first, steps=40)
-    torch.testing.assert_close(both.model.weights[0][0, :1], alone.model.weights[0][0])
-    assert (both.decays[0], both.weights[0]) == (alone.decays[0], alone.weights[0])
+    kept = learn(word, TREE, train, valid, ridges=(10.0,), weights=(1.0,))(valid[0])
+    for n in range(2):
+        own = [tuple(part[n : n + 1] for part in pair) for pair in (train, valid)]
+        alone = learn(word, TREE, *own, ridges=(10.0,), weights=(1.0,))(valid[0][n : n + 1])
+        far = np.abs(kept[n] - alone[0])
+        assert far.mean() < 0.03
+        if word != "max-constraint":  # not convex: where it ends depends on the way, a little
+            assert far.max() < 0.01
 
 
-def test_weights_decay_as_torch_has_them_decay(monkeypatch):
-    """One decay, one replicate: the same steps by AdamW, written out."""
-    monkeypatch.setattr(simulation, "DECAYS", (3.0,))
-    x, y = some_data(replicates=1)
-    rates = simulation.first_rates(torch.as_tensor(y))
-    net = Together(1, 16, rates, "network")
-    plain = copy.deepcopy(net)
-    for _ in simulation.fit(
-        net, BCELoss(), (torch.as_tensor(x), torch.as_tensor(y)), "network", 40
-    ):
-        pass
-    groups = [
-        {"params": plain.weights, "weight_decay": 3.0},
-        {"params": plain.biases, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=simulation.RATES["network"])
-    cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, simulation.RATES["network"], total_steps=40
-    )
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(40):
-        rows = torch.randint(256, (128,), generator=generator)
-        logits = plain(torch.as_tensor(x[:, rows]))[0, 0]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            logits, torch.as_tensor(y[0, rows])
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        cycle.step()
-    for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+def test_flat_is_the_ridge_of_scikit_learn():
+    """Penalised logistic regression, label by label, by another solver."""
+    (x, y), valid = some_data(count=400), some_data(seed=10)
+    ours = learn("flat", TREE, (x, y), valid, ridges=(10.0,))
+    for n in range(len(x)):
+        for label in range(5):
+            theirs = LogisticRegression(C=1 / 10.0, tol=1e-8, max_iter=1000)
+            theirs.fit(x[n], y[n, :, label])
+            scores = theirs.predict_proba(valid[0][n])[:, 1]
+            np.testing.assert_allclose(ours(valid[0])[n, :, label], scores, atol=2e-3)
+
+
+def test_conditional_is_that_ridge_on_the_images_with_the_parents():
+    (x, y), valid = some_data(count=400), some_data(seed=10)
+    ours = learn("conditional", TREE, (x, y), valid, ridges=(10.0,))
+    asked = y[0, :, 1] == 1  # Edema is asked where Opacity is
+    theirs = LogisticRegression(C=1 / 10.0, tol=1e-8, max_iter=1000)
+    theirs.fit(x[0][asked], y[0, asked, 2])
+    above = ours(valid[0])[0, :, 1]
+    scores = theirs.predict_proba(valid[0][0])[:, 1] * above
+    np.testing.assert_allclose(ours(valid[0])[0, :, 2], scores, atol=2e-3)
 
 
 def test_first_rates_by_hand():
     targets = torch.tensor([[[1.0, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]])
-    flat = simulation.first_rates(targets)[0]
-    torch.testing.assert_close(flat, torch.tensor([2.5, 1.5, 0.5, 0.5, 0.5]) / 4)
-    asked = simulation.first_rates(targets, TREE)[0]
+    everywhere = torch.ones_like(targets)
+    usual = torch.tensor([2.5, 1.5, 0.5, 0.5, 0.5]) / 4
+    flat = simulation.first_rates(targets, everywhere)[0]
+    torch.testing.assert_close(flat, (torch.tensor([2.0, 1, 0, 0, 0]) + usual) / 4)
+    asked = simulation.are_asked(targets, TREE)
     # Opacity is asked where Abnormal is, on two images; its children on one; Fracture on two.
-    expected = torch.tensor([2.5 / 4, 1.5 / 3, 0.5 / 2, 0.5 / 2, 0.5 / 3])
-    torch.testing.assert_close(asked, expected)
+    assert asked[0].sum(dim=0).tolist() == [3, 2, 1, 1, 2]
+    found = simulation.first_rates(targets, asked)[0]
+    expected = (torch.tensor([2.0, 1, 0, 0, 0]) + usual) / torch.tensor([4.0, 3, 2, 2, 3])
+    torch.testing.assert_close(found, expected)
 
 
 def test_what_is_best_on_validation_data_is_kept():
-    """The cross-entropy said is that of the model that is kept, and none tried was better."""
-    train, valid = some_data(), some_data(seed=10)
-    kept = learn("hinge", TREE, train, valid, steps=40)
-    scores, truth = kept(valid[0]).astype(float), valid[1]
-    entropy = -np.where(truth == 1, np.log(scores), np.log1p(-scores)).mean(axis=(1, 2))
-    np.testing.assert_allclose(entropy, kept.least, rtol=1e-4)
-    for weight in simulation.WEIGHTS:
-        one = learn("hinge", TREE, train, valid, weights=(weight,), steps=40)
-        chosen = kept.weights == torch.tensor(weight)
-        assert (one.least >= kept.least - 1e-6).all()
-        torch.testing.assert_close(one.least[chosen], kept.least[chosen])
+    train, valid = some_data(count=100), some_data(count=100, seed=10)
+    kept = learn("hinge", TREE, train, valid)
+    scores, truth = kept(valid[0]), valid[1]
+    by_hand = np.mean([
+        average_precision_score(truth[r, :, n], scores[r, :, n])
+        for r in range(2)
+        for n in range(5)
+    ])  # fmt: skip
+    assert kept.average_precision(valid) == pytest.approx(by_hand)
+    tried = {
+        (ridge, weight): learn("hinge", TREE, train, valid, weights=(weight,), ridges=(ridge,))
+        for ridge in simulation.RIDGES
+        for weight in simulation.WEIGHTS
+    }
+    found = {pair: one.average_precision(valid) for pair, one in tried.items()}
+    assert found[kept.ridge, kept.weight] == pytest.approx(max(found.values()), abs=2e-3)
 
 
-def test_the_second_stage_of_hmlc_begins_where_conditional_ended():
-    train, valid = some_data(count=128), some_data(count=128, seed=10)
-    first = learn("conditional", TREE, train, valid, steps=40)
-    both = learn("hmlc", TREE, train, valid, steps=40)
-    assert (both.least <= first.least).all() and (both.least < first.least).any()
+def test_hmlc_lowers_the_entropy_of_its_products():
+    """On the images it learns from, the second stage is better than the first by what it asks."""
+    train = some_data(count=300)
+    entropy = []
+    for word in ("conditional", "hmlc"):
+        scores = learn(word, TREE, train, train, ridges=(1.0,))(train[0]).astype(float)
+        entropy.append(-np.where(train[1] == 1, np.log(scores), np.log1p(-scores)).mean())
+    assert entropy[1] < entropy[0]
 
 
 @pytest.mark.parametrize("model", simulation.MODELS)
@@ -191,7 +193,7 @@ def test_the_second_stage_of_hmlc_begins_where_conditional_ended():
 def test_every_method_learns(word, model):
     made = {"count": 600, "width": 24, "strength": 2.5}
     train, valid, (x, labels) = (some_data(**made, seed=seed) for seed in (0, 10, 20))
-    scores = learn(word, TREE, train, valid, model, steps=100)(x)
+    scores = learn(word, TREE, train, valid, model, ridges=(30.0, 10.0))(x)
     assert scores.shape == labels.shape
     for truth, one in zip(labels, scores, strict=True):
         assert np.nanmean(rank_measures(truth, one)[0]) > 0.8
@@ -204,21 +206,28 @@ def test_a_heavy_penalty_makes_scores_coherent():
     broken = [
         np.mean([
             TREE.incoherent(TREE.to_table(one)).mean()
-            for one in learn("hinge", TREE, train, valid, weights=(weight,), steps=100)(valid[0])
+            for one in learn("hinge", TREE, train, valid, weights=(weight,))(valid[0])
         ])
-        for weight in (0.0, 30.0)
+        for weight in (0.0, 100.0)
     ]  # fmt: skip
     assert broken[1] < broken[0] / 3
 
 
+def test_a_penalty_without_weight_is_flat():
+    train, valid = some_data(), some_data(seed=10)
+    flat = learn("flat", TREE, train, valid)(valid[0])
+    for word in simulation.PENALISED:
+        scores = learn(word, TREE, train, valid, weights=(0.0,))(valid[0])
+        np.testing.assert_allclose(scores, flat, atol=1e-4)
+
+
 @pytest.mark.parametrize("word", ["flat", "conditional"])
-def test_a_rare_label_is_called_rare_however_strong_the_decay(word, monkeypatch):
+def test_a_rare_label_is_called_rare_however_it_is_held_back(word):
     """Features of pure noise: all that can be learnt is how frequent each label is."""
-    monkeypatch.setattr(simulation, "DECAYS", (30.0,))
     labels = some_labels(2000)[None]
     x = np.random.default_rng(7).standard_normal((1, 2000, 16)).astype(np.float32)
-    scores = learn(word, TREE, (x, labels), (x, labels), steps=100)(x)
-    np.testing.assert_allclose(scores.mean(axis=(0, 1)), labels.mean(axis=(0, 1)), atol=0.02)
+    scores = learn(word, TREE, (x, labels), (x, labels), ridges=(1e5,))(x)
+    np.testing.assert_allclose(scores.mean(axis=(0, 1)), labels.mean(axis=(0, 1)), atol=0.01)
 
 
 def test_one_seed_for_two_purposes_does_not_make_them_alike():
@@ -242,12 +251,21 @@ def test_a_label_hardly_seen_follows_its_parents():
     given[:6] = [1, 1, 1, 0, 0]  # Edema is seen; Pneumonia and Fracture never
     scores = np.array([[0.8, 0.6, 0.3, 0.9, 0.9], [0.2, 0.1, 0.05, 0.0, 0.5]])
     expected = scores.copy()
-    expected[:, 3] = scores[:, 1] * 0.5 / 7
-    expected[:, 4] = scores[:, 0] * 0.5 / 7
+    # Never seen, on ten images: 0.5 / 11 of all; and six images have the parent.
+    expected[:, 3] = scores[:, 1] * 0.5 / 11 / 7
+    expected[:, 4] = scores[:, 0] * 0.5 / 11 / 7
     np.testing.assert_allclose(simulation.ask_the_parent(scores, given, TREE), expected)
     two = Hierarchy(["A", "B", "C"], [("A", "C"), ("B", "C")])
     both = simulation.ask_the_parent(np.array([[0.9, 0.4, 0.0]]), np.zeros((3, 3), "f4"), two)
-    assert both[0, 2] == pytest.approx(0.4 * 0.5)
+    assert both[0, 2] == pytest.approx(0.4 * 0.5 / 4)
+
+
+def test_a_score_times_those_above_it():
+    scores = np.array([[0.8, 0.5, 0.3, 0.9, 0.5]])
+    product = simulation.times_ancestors(scores, TREE)
+    below = np.sqrt(0.8 * 0.5)
+    expected = [[0.8, 0.5 * 0.8, 0.3 * below, 0.9 * below, 0.5 * 0.8]]
+    np.testing.assert_allclose(product, expected)
 
 
 def test_bad_input_is_named():
@@ -260,7 +278,5 @@ def test_bad_input_is_named():
         simulation.omit_parents(labels, TREE, 2)
     with pytest.raises(ValueError, match="shared=1.5"):
         simulation.signs(TREE, shared=1.5)
-    with pytest.raises(ValueError, match="steps=7"):
-        learn("flat", TREE, (labels[None], labels[None]), (labels[None], labels[None]), steps=7)
     with pytest.raises(ValueError, match="'forest'.*linear"):
-        Together(1, 4, torch.full((1, 5), 0.5), "forest")
+        Together(4, torch.full((1, 5), 0.5), "forest")

@@ -28,8 +28,10 @@ def small(monkeypatch):
     leaves = np.random.default_rng(0).random((900, 3)) < [0.2, 0.3, 0.2]
     labels = simulation.close(leaves, CHAIN)
     monkeypatch.setattr(where, "TEST", 200)
+    monkeypatch.setattr(where, "VALID", 50)
     monkeypatch.setattr(where, "tables", lambda name: (CHAIN, labels))
-    monkeypatch.setattr(simulation, "learn", functools.partial(simulation.learn, steps=20))
+    few = functools.partial(simulation.learn, ridges=(10.0,))
+    monkeypatch.setattr(simulation, "learn", few)
     return labels
 
 
@@ -43,11 +45,11 @@ def test_every_case_is_there_once_and_each_sweep_has_its_flat():
 def test_one_replicate_tests_on_the_same_images_whatever_is_turned(small):
     _, usual = where.draw(Case(images=100), 2)
     _, fewer = where.draw(Case(images=50, labels="κ = 0.4"), 2)
-    for one, other in zip(usual["test"], fewer["test"], strict=True):
-        np.testing.assert_array_equal(one, other)
+    for part in ("test", "valid"):
+        for one, other in zip(usual[part], fewer[part], strict=True):
+            np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(usual["train"][0][:, :50], fewer["train"][0])
     assert (usual["train"][1][:, :50] != fewer["train"][1]).any(), "these are misread"
-    assert fewer["valid"][0].shape[1] == 50, "never fewer to choose by"
 
 
 def test_no_image_is_in_two_parts(small, monkeypatch):
@@ -78,8 +80,8 @@ def test_measures_of_one_replicate_by_hand(monkeypatch):
 
 
 def test_a_difference_is_taken_replicate_by_replicate():
-    flat = [{"method": "flat", "replicate": r, "ap": 0.1 * r, "rare": 0.5} for r in range(4)]
-    gains = np.array([0.01, 0.02, 0.03, 0.02])
+    flat = [{"method": "flat", "replicate": r, "ap": 0.1 * r, "rare": 0.5} for r in range(5)]
+    gains = np.array([0.01, 0.02, 0.03, 0.02, 0.01])
     rows = flat + [
         {"method": "hmlc", "replicate": r, "ap": 0.1 * r + gain, "rare": 0.6 if r else np.nan}
         for r, gain in enumerate(gains)
@@ -89,9 +91,10 @@ def test_a_difference_is_taken_replicate_by_replicate():
         table.query(f"method == 'hmlc' and measure == '{m}'").iloc[0] for m in ("ap", "rare")
     )
     assert ap["difference"] == pytest.approx(gains.mean())
-    ends = stats.t.interval(0.95, 3, gains.mean(), stats.sem(gains))
+    ends = stats.t.interval(0.95, 4, gains.mean(), stats.sem(gains))
     assert (ap["low"], ap["high"]) == pytest.approx(ends)
-    assert (rare["replicates"], rare["mean"]) == (3, pytest.approx(0.6))
+    assert (rare["replicates"], rare["mean"]) == (4, pytest.approx(0.6))
+    assert np.isnan(rare["difference"]), "of four alone, none is said"
     assert "sweep" not in table
 
 
@@ -100,10 +103,11 @@ def test_cases_become_a_record(small):
     found = {case: where.try_case((case, 2)) for case in (usual, Case(images=60, sweep=True))}
     content = json.loads(json.dumps(where.record(found, 2), allow_nan=False))
     table = pd.DataFrame(content["rows"]).set_index(["method", "measure"])
-    repaired = [f"flat + {how}" for how in (*where.REPAIRS, "parent")]
+    repaired = [f"flat + {how}" for how in (*where.REPAIRS, "parent")] + ["flat × ancestors"]
     swept = [f"{word}, λ = {w:g}" for word in simulation.PENALISED for w in where.WEIGHTS]
     assert set(table.index.levels[0]) == {*simulation.METHODS, *repaired, *swept}
     for word in ("max-constraint", "conditional", "hmlc", "flat + max", "flat + projection"):
         assert table.loc[(word, "incoherent"), "mean"] == 0
-    assert table.loc[("hinge", "λ at an end"), "mean"] in (0, 0.5, 1)
-    assert "flat" in table.index and np.isnan(table.loc[("flat", "ap"), "difference"])
+    assert table.loc[("hinge", "λ"), "mean"] in simulation.WEIGHTS
+    assert table.loc[("hinge, λ = 0.3", "λ"), "mean"] == 0.3
+    assert "difference" not in table, "of two replicates, none is said"
