@@ -18,8 +18,8 @@ taken seed by seed and patient by patient.
 On clean labels hinge and product are also trained with other weights of their penalty, with three
 seeds: ``sweep``, in which all methods stand with these seeds.
 
-The result goes to results/methods.json: a row per condition, method and measure, a row per run, and
-what the figures were made of and with.
+The result goes to results/methods.json: a row per condition, method and measure, a row per run,
+``labels``, a row per condition, method and label, and what the figures were made of and with.
 """
 
 import argparse
@@ -31,13 +31,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import RESULTS, parallel, write_json
+from common import RESULTS, parallel, rounded, write_json
 from tqdm import tqdm
 
 from cxrlib import training
 from cxrlib.cohort import RECORD
 from cxrlib.configs import read_config
-from cxrlib.evaluation import measures, patient_weights, read_predictions
+from cxrlib.evaluation import (
+    evaluate,
+    mean_interval,
+    measures,
+    patient_weights,
+    read_predictions,
+)
 from cxrlib.hierarchy import paper_hierarchy
 
 CONDITIONS = ("clean", "report", "visual", "tenth")
@@ -113,23 +119,57 @@ def train_all(tasks, jobs):
 RESAMPLES = 400
 
 
+def read_test(folder, hierarchy, repair=None):
+    """(truth, scores, patients) of a run's test images; ``repair`` makes the scores coherent first,
+    see ``Hierarchy.make_coherent``.
+    """
+    test = read_predictions(folder / "predictions.csv").split("test")
+    scores = hierarchy.make_coherent(test.scores, repair) if repair else test.scores
+    return test.truth, scores, test.about["patient"]
+
+
 def measure(folder, hierarchy, resamples=None, repair=None):
     """The measures of one run on its test images: DataFrame [1 + resamples, measures].
-
-    ``repair`` makes its scores coherent first, see ``Hierarchy.make_coherent``.
 
     Row 0 is measured on the images as they are, the others on resamples of the patients: the same
     ones for every run.
     """
     resamples = RESAMPLES if resamples is None else resamples
-    table = read_predictions(folder / "predictions.csv")
-    test = (table.about["split"] == "test").to_numpy()
-    patients = table.about.loc[test, "patient"]
-    drawn = patient_weights(test.sum(), patients, resamples, seed=0)
-    weights = np.concatenate([np.ones((1, test.sum())), drawn])
-    truth, scores = (t[test].reset_index(drop=True) for t in (table.truth, table.scores))
-    scores = hierarchy.make_coherent(scores, repair) if repair else scores
+    truth, scores, patients = read_test(folder, hierarchy, repair)
+    drawn = patient_weights(len(truth), patients, resamples, seed=0)
+    weights = np.concatenate([np.ones((1, len(truth))), drawn])
     return measures(truth, scores, hierarchy, weights)
+
+
+ENDS = ("difference", "low", "high")
+
+
+def by_label(folders, hierarchy):
+    """Rows by condition, method and label: how well it is told, how much better than by flat.
+
+    ``auroc`` and ``ap`` are means over the seeds; ``…_difference`` to flat, with a 95% t-interval
+    over the seeds: of the luck of training alone, the patients being these.
+    """
+    told = {}
+    for task, folder in folders.items():
+        ways = {task.method: None} | (REPAIRS if task.method == "flat" else {})
+        for method, repair in ways.items():
+            table = evaluate(*read_test(folder, hierarchy, repair)[:2]).per_label
+            told[task.condition, method, task.seed] = table
+    table = pd.concat(told, names=["condition", "method", "seed"])
+    table = table.rename(columns={"average_precision": "ap"})[["positives", "auroc", "ap"]]
+    rows = []
+    for (condition, method, label), part in table.groupby(level=["condition", "method", "label"]):
+        flat = table.xs((condition, "flat", label), level=("condition", "method", "label"))
+        own = part.droplevel(["condition", "method", "label"])
+        row = {"condition": condition, "method": method, "label": label}
+        row["positives"] = int(own["positives"].iloc[0])
+        for name in ("auroc", "ap"):
+            ends = mean_interval((own[name] - flat[name]).to_numpy())
+            row[name] = own[name].mean()
+            row |= dict(zip([f"{name}_{end}" for end in ENDS], ends, strict=True))
+        rows.append({k: v for k, v in row.items() if not (isinstance(v, float) and np.isnan(v))})
+    return rows
 
 
 def summarise(measured, level=0.95, seed=0):
@@ -226,6 +266,9 @@ def write_results(folders, results):
                 **records[0]["versions"],
             },
             "summary": summary.round(5).reset_index().to_dict("records"),
+            "labels": rounded(
+                by_label({t: f for t, f in folders.items() if t not in swept}, hierarchy)
+            ),
             "sweep": summarise(beside | swept).round(5).reset_index().to_dict("records")
             if swept
             else [],

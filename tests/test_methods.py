@@ -86,6 +86,21 @@ def test_runs_become_a_record(runs, chexpert_folder, tmp_path, monkeypatch):
     mean = by_run.query("method == 'max-constraint'")["macro_auroc"].mean()
     assert chosen["mean"].item() == pytest.approx(mean, abs=1e-4)
     assert stored["phantom"]["generator"] == "g"
+    labels = pd.DataFrame(stored["labels"]).set_index(["method", "label"])
+    assert len(labels) == 21 * 5
+    assert not labels["positives"].isna().any()
+    found = {}
+    for task in (Task("clean", m, s) for m in ("flat", "max-constraint") for s in (0, 1)):
+        test = read_predictions(runs[task] / "predictions.csv").split("test")
+        found[task.method, task.seed] = evaluate(test.truth, test.scores).per_label
+    edema = [found["max-constraint", s].loc["Edema", "auroc"] for s in (0, 1)]
+    gains = [one - found["flat", s].loc["Edema", "auroc"] for s, one in enumerate(edema)]
+    row = labels.loc[("max-constraint", "Edema")]
+    assert row["auroc"] == pytest.approx(np.mean(edema), abs=1e-4)
+    assert row["auroc_difference"] == pytest.approx(np.mean(gains), abs=1e-4)
+    if gains[0] != gains[1]:
+        half = 12.706 * np.std(gains, ddof=1) / np.sqrt(2)
+        assert row["auroc_high"] - row["auroc_difference"] == pytest.approx(half, rel=1e-2)
     swept = pd.DataFrame(stored["sweep"])
     assert set(swept["method"]) == set(table["method"]) | {"hinge, λ = 0.03"}
     assert stored["sweep seeds"] == [0]

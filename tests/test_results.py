@@ -178,6 +178,51 @@ def test_pretrainings_summary_follows_from_its_rows(pretraining):
 
 
 @pytest.fixture
+def where():
+    return pd.DataFrame(read("where.json")["rows"])
+
+
+CASE = ["table", "images", "labels", "shared", "model"]
+
+
+def test_the_simulations_compare_the_same_methods_everywhere(where):
+    usual = where[~where["method"].str.contains("λ")]
+    for case, part in usual.groupby(CASE):
+        assert part["method"].nunique() == 10, case
+        assert (part["replicates"] <= 8).all()
+    assert not where.duplicated([*CASE, "method", "measure"]).any()
+
+
+def test_the_simulations_intervals_hold_their_differences(where):
+    told = where.dropna(subset=["difference"])
+    assert (told["replicates"] >= 5).all()
+    assert (told["low"] <= told["difference"] + 1e-5).all()
+    assert (told["difference"] <= told["high"] + 1e-5).all()
+    means = where.set_index([*CASE, "measure", "method"])["mean"]
+    whole = told[told["replicates"] == 8]
+    flat = [means[(*row[:-1], "flat")] for row in whole[[*CASE, "measure", "method"]].to_numpy()]
+    np.testing.assert_allclose(whole["difference"], whole["mean"] - flat, atol=3e-5)
+
+
+def test_what_is_coherent_in_the_simulations_is_so_everywhere(where):
+    broken = where[where["measure"] == "incoherent"].groupby("method")["mean"].max()
+    coherent = ["max-constraint", "conditional", "hmlc", "flat + max", "flat + projection"]
+    assert (broken[coherent] == 0).all()
+    assert broken["flat"] > 0.3
+
+
+def test_closed_labels_matter_more_than_any_method_in_the_simulations(where):
+    """What notebook 06b says of the tables."""
+    ap = where[(where["measure"] == "ap") & (where["table"] == "CheXpert")]
+    methods = ap[~ap["method"].str.startswith("flat") & ~ap["method"].str.contains("λ")]
+    true = methods[methods["labels"] == "true"]
+    assert true["difference"].abs().max() < 0.03
+    flat = ap[ap["method"] == "flat"].set_index(["images", "labels", "model", "shared"])["mean"]
+    lost = flat.xs("true", level="labels") - flat.xs("unclosed", level="labels")
+    assert lost.dropna().min() > 0.06
+
+
+@pytest.fixture
 def methods():
     return read("methods.json")
 
