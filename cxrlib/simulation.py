@@ -157,7 +157,13 @@ def features(labels, signs, hierarchy, seed=0):
 
 # --- Learning -------------------------------------------------------------------------------------
 
-RIDGES = (3000.0, 1000.0, 300.0, 100.0, 30.0)
+RIDGES = {
+    "linear": (3000.0, 1000.0, 300.0, 100.0, 30.0),
+    "network": (300.0, 200.0, 140.0, 100.0, 70.0, 50.0, 30.0),
+}
+"""What is tried. At the upper end a linear model's ranking hardly changes any more, and a network's
+weights vanish.
+"""
 WEIGHTS = (0.03, 1.0)
 STEPS = {"linear": 50, "network": 150}
 
@@ -216,7 +222,7 @@ class Learnt:
         return float(np.mean([np.nanmean(of_labels) for of_labels in found]))
 
 
-def learn(word, hierarchy, train, valid, model="linear", weights=WEIGHTS, ridges=RIDGES, seed=0):
+def learn(word, hierarchy, train, valid, model="linear", weights=WEIGHTS, ridges=None, seed=0):
     """Train R replicates of a model by a method: ``Learnt``.
 
     Every label's weights are held back by a ridge (½ · ridge · the sum of their squares, beside the
@@ -241,7 +247,8 @@ def learn(word, hierarchy, train, valid, model="linear", weights=WEIGHTS, ridges
     model : "linear" or "network".
     weights : λ, how much the penalty of an edge weighs beside the cross-entropy of a label, each on
         average. (In ``losses`` the edges are added up; so this is divided by their number.)
-    ridges : from the highest; each goes on from the weights of the one before.
+    ridges : from the highest, by default those of ``RIDGES``; a linear model goes on from the
+        weights of the one before.
     seed : of the first weights of a network, whose hidden layer has fewer units than many a
         hierarchy has labels.
     """
@@ -251,8 +258,11 @@ def learn(word, hierarchy, train, valid, model="linear", weights=WEIGHTS, ridges
     best, highest = None, -np.inf
     for weight in weights if word in PENALISED else (1.0,):
         loss, readout = make_method(word, hierarchy, weight / max(len(hierarchy.edges), 1))
-        net = Together(train[0].shape[2], first_rates(train[1], asked), model, seed=seed)
-        for ridge in ridges:
+        begin = train[0].shape[2], first_rates(train[1], asked), model
+        net = Together(*begin, seed=seed)
+        for ridge in ridges or RIDGES[model]:
+            if model == "network":  # once its weights have vanished, it would not come back
+                net = Together(*begin, seed=seed)
             first = ConditionalLoss(hierarchy) if word == "hmlc" else loss
             fit(net, first, train, ridge, STEPS[model], asked.sum(dim=(1, 2)))
             learnt = Learnt(copy.deepcopy(net), readout, ridge, weight)

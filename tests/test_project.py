@@ -94,7 +94,7 @@ def test_notebook_and_script_hold_the_same_cells(path):
     def cells(nb):
         return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in nb.cells]
 
-    assert cells(notebook) == cells(script), f"run: make notebooks NAMES={path.stem[:2]}"
+    assert cells(notebook) == cells(script), f"run: make notebooks NAMES={path.stem}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -119,11 +119,13 @@ def test_every_figure_has_alternative_text(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_opens_and_closes_as_all_do(path):
     cells = nbformat.read(path, as_version=4).cells
-    assert re.match(rf"# {path.stem[:2]} · ", cells[0].source)
+    assert re.match(rf"# {path.stem.split('_')[0]} · ", cells[0].source)
     for word in ("**You will be able to**", "**Needs**", "**Minutes**"):
         assert word in cells[0].source, word
     assert any("## Take away" in c.source for c in cells[-2:])
-    assert any('DATA = ""' in c.source for c in cells if c.cell_type == "code")
+    code = [c.source for c in cells if c.cell_type == "code"]
+    if any("open_track(" in source for source in code):  # all but what works on tables alone
+        assert any('DATA = ""' in source for source in code)
 
 
 # --- What may not be committed ---------------------------------------------------------------

@@ -179,7 +179,8 @@ def test_pretrainings_summary_follows_from_its_rows(pretraining):
 
 @pytest.fixture
 def where():
-    return pd.DataFrame(read("where.json")["rows"])
+    assert read("where.json")["replicates"] == 8
+    return pd.read_csv(RESULTS / "where.csv")
 
 
 CASE = ["table", "images", "labels", "shared", "model"]

@@ -74,7 +74,6 @@ def test_measures_of_one_replicate_by_hand(monkeypatch):
     assert [found[f"ap, depth {depth}"] for depth in range(3)] == pytest.approx(ap)
     assert found["violations"] == 3 / 8  # B over A once, C over B twice
     assert found["incoherent"] == 3 / 4
-    assert found["hard"] == 1 / 8  # only B over A has the child above and the parent below a half
     entropy = -np.where(truth == 1, np.log(scores), np.log(1 - scores)).mean()
     assert found["log loss"] == pytest.approx(entropy)
 
@@ -98,11 +97,12 @@ def test_a_difference_is_taken_replicate_by_replicate():
     assert "sweep" not in table
 
 
-def test_cases_become_a_record(small):
+def test_cases_become_a_table(small, tmp_path):
     usual = Case(images=60)
     found = {case: where.try_case((case, 2)) for case in (usual, Case(images=60, sweep=True))}
-    content = json.loads(json.dumps(where.record(found, 2), allow_nan=False))
-    table = pd.DataFrame(content["rows"]).set_index(["method", "measure"])
+    about = json.loads(where.write_results(found, 2, tmp_path / "new").read_text())
+    assert about["replicates"] == 2
+    table = pd.read_csv(tmp_path / "new" / "where.csv").set_index(["method", "measure"])
     repaired = [f"flat + {how}" for how in (*where.REPAIRS, "parent")] + ["flat × ancestors"]
     swept = [f"{word}, λ = {w:g}" for word in simulation.PENALISED for w in where.WEIGHTS]
     assert set(table.index.levels[0]) == {*simulation.METHODS, *repaired, *swept}
@@ -110,4 +110,5 @@ def test_cases_become_a_record(small):
         assert table.loc[(word, "incoherent"), "mean"] == 0
     assert table.loc[("hinge", "λ"), "mean"] in simulation.WEIGHTS
     assert table.loc[("hinge, λ = 0.3", "λ"), "mean"] == 0.3
+    assert not table.index.duplicated().any()
     assert "difference" not in table, "of two replicates, none is said"

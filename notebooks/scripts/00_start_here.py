@@ -168,6 +168,7 @@ else:
 # | 04 | deriving penalties | what does the paper's loss penalise, and where is its gradient? |
 # | 05 | training | how is the model trained, and what does each method change? |
 # | 06 | evaluation | how good is it: which mean, with what interval, and is it coherent? |
+# | 06b | which method, when? | where does a hierarchy help, and what does coherence cost? |
 # | 07 | maps, and how they are made | how does a heat map come about, and can it be the answer? |
 # | 08 | maps, put to the test | does a map deserve to be believed? |
 # | 09 | doubt | does the model know when it is wrong? |

@@ -654,7 +654,7 @@ widgets.explore(
 
 # %% [markdown]
 # Where the labels keep the hierarchy, they and the edges want the same in the end. What a penalty does to
-# AUROC, on thousands of images, is a matter for measurement (notebooks 05 and 06).
+# AUROC, on thousands of images, is a matter for measurement (notebook 06b).
 #
 # ## All twenty edges at once
 #

@@ -238,8 +238,8 @@ print("training loss of step at least that of flat: ", bool(higher))
 #
 # **Claim.** The differentiable forms make predictions more coherent, and the last three methods leave
 # nothing to repair. Share of validation images with at least one child scoring above its parent. (Where
-# there is no bar, no image contradicts itself, or hardly one. Three epochs are few; notebook 06 asks the
-# same of models that were trained for longer.)
+# there is no bar, no image contradicts itself, or hardly one. Three epochs are few; notebooks 06 and 06b ask
+# the same of models that were trained for longer.)
 
 # %%
 small = training.make_data(track, hierarchy, TRIAL)
@@ -278,7 +278,7 @@ print("conditional:           ", soft["conditional"])
 print("hmlc:                  ", soft["hmlc"])
 
 # %% [markdown]
-# Which of them is *better*? Three epochs of one seed cannot say. Notebook 06 reads an experiment with all
+# Which of them is *better*? Three epochs of one seed cannot say. Notebook 06b reads an experiment with all
 # methods and several seeds of each.
 #
 # ## What the published augmentation costs

@@ -15,28 +15,26 @@
 # %% [markdown]
 # # 06 · Evaluation
 #
-# The paper reports "a mean AUROC of 0.903". A mean of what? And does the hierarchy help?
+# The paper reports "a mean AUROC of 0.903". A mean of what?
 #
 # **You will be able to** compute every mean that could be meant, put an honest interval on it, check and
 # mend what probabilities say, choose a threshold, measure coherence and repair it at the least cost,
-# look into subgroups, compare two models fairly, and read an experiment that compares many methods.
+# look into subgroups, and compare two models fairly.
 #
 # **Needs** the two models of notebook 05; if they are not there they are trained now, about seven minutes
-# each on one core. **Minutes** 45, of which two are computing.
+# each on one core. **Minutes** 40, of which one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
 DATA = ""
 
-import json
 from dataclasses import replace
 
 import ipywidgets
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from cxrlib import cohort, configs, data, plots, training, widgets
+from cxrlib import configs, data, plots, training, widgets
 from cxrlib.evaluation import (
     RECALIBRATORS,
     EvaluationError,
@@ -362,19 +360,33 @@ mended = {"as predicted": scores[seen]} | {
     for how in RECALIBRATORS
 }
 losses = {how: proper_scores(truth[seen], table) for how, table in mended.items()}
-gain = pd.DataFrame(
-    {how: losses["as predicted"]["log_loss"] - losses[how]["log_loss"] for how in RECALIBRATORS}
-)
+
+
+def entropy(table):
+    """The cross-entropy of every image and label, whose mean is the log loss."""
+    table = table.clip(1e-12, 1 - 1e-12)
+    return -(truth[seen] * np.log(table) + (1 - truth[seen]) * np.log1p(-table))
+
+
+drawn = patient_weights(len(truth), patients, 1000, seed=0)
+gain, low, high = (pd.DataFrame(index=ece.index) for _ in range(3))
+for how in RECALIBRATORS:
+    gained = (entropy(scores[seen]) - entropy(mended[how]))[ece.index]
+    resampled = drawn @ gained.fillna(0) / (drawn @ gained.notna())
+    gain[how], low[how], high[how] = gained.mean(), *np.quantile(resampled, [0.025, 0.975], axis=0)
 fig = plots.intervals(
-    gain.loc[ece.index],
+    gain,
     "What recalibration gains on new images, label by label",
-    "log loss as predicted − log loss mended (right of the line: better)",
+    "log loss as predicted − mended, with 95% interval (right of the line: better)",
+    low.clip(lower=gain.min(axis=None) - 0.02),
+    high,
     reference=0,
+    xlim=(gain.min(axis=None) - 0.02, high.max(axis=None) + 0.01),
 )
 plots.show(
     fig,
-    "For every observation, the gain in log loss by temperature, beta and isotonic recalibration; a dashed "
-    "line at zero.",
+    "For every observation, the gain in log loss by temperature, beta and isotonic recalibration with its "
+    "interval; a dashed line at zero.",
 )
 
 # %% tags=["nbval-ignore-output"]
@@ -384,7 +396,8 @@ pd.DataFrame({
         "mean Brier score": table["brier"].mean(),
         "mean Brier skill": table["brier_skill"].mean(),
         "mean ECE": calibration(truth[seen], mended[how], bins=15).mean(),
-        "labels it helps (log loss)": (table["log_loss"] < losses["as predicted"]["log_loss"]).sum(),
+        "labels it helps, shown": (low[how] > 0).sum() if how in low else 0,
+        "labels it harms, shown": (high[how] < 0).sum() if how in high else 0,
     }
     for how, table in losses.items()
 }).T.round(3)  # fmt: skip
@@ -410,10 +423,10 @@ print("an AUROC changed by isotonic:   ", bool(moved["isotonic"] > 1e-4))
 # %% [markdown]
 # Beta wins here, in log loss, Brier score and ECE. A temperature turns a curve about 0.5, but these cross
 # the diagonal elsewhere. Look at *No Finding*: where the model says a quarter, most are positive, and no
-# temperature carries a score across 0.5. But beta does not help every label: where nothing was wrong (at the
-# top of the figure), three numbers fit to few positives add noise. Isotonic regression has a small ECE too,
-# and the worst log loss: its steps say 0 or 1 where the validation images happened to agree, and log loss
-# does not forgive being sure and wrong. Bins do, and so, nearly, does the Brier score. (It also ties scores,
+# temperature carries a score across 0.5. Not every label gains: where little was wrong (at the top of the
+# figure), beta's intervals hold zero. Isotonic regression has a small ECE too, and the worst log loss: its
+# steps say 0 or 1 where the validation images happened to agree, and log loss does not forgive being sure and
+# wrong. Bins do, and so, nearly, does the Brier score. (It also ties scores,
 # which changes the AUROC.)
 #
 # A small ECE is no merit by itself: *Fracture*, with the smallest, has next to no skill. To give everybody
@@ -805,142 +818,10 @@ for measure, short in MEASURES.items():
 # That the separate intervals overlap decides nothing: much of their width is the luck of which patients were
 # drawn, which both models share, and which cancels in the difference. "Better" and "not worse by more than
 # 0.01" are two claims, and the lower end of one interval answers both.
-# %% [markdown]
-# One training run each says something about these two models, not about the two losses: another seed
-# gives other weights. A comparison of methods needs several seeds of each.
 #
-# ## The experiment: many methods, several seeds
+# One training run each says something about these two models, not about the two losses: another seed gives
+# other weights. A comparison of methods needs several seeds of each. Notebook 06b reads one.
 #
-# `make experiments` trains the methods of notebook 05 with several seeds under several conditions, on the
-# phantom, where the truth of every test image is known; `clean` labels are true, `report` labels are read from
-# reports, with misses and without parents, `tenth` has a tenth of the patients. Three more methods need no
-# training: the scores of flat, repaired by max, min or projection. It takes hours, so the tables are stored, with
-# a record of how they were made.
-
-# %%
-RESULTS = training.RUNS.parent / "results"
-record = json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))
-methods = pd.DataFrame(record["summary"]).set_index(["condition", "method", "measure"])
-conditions = list(record["conditions"])
-names = [name for name in [*record["methods"], *record["repairs"]] if not name.startswith("step")]
-print(f"{len(names)} methods, {len(record['seeds'])} seeds, conditions: {', '.join(conditions)}")
-if record["phantom"]["generator"] == cohort.generator_version():
-    print("measured with the present version of the phantom")
-else:
-    print("measured with an earlier version of the phantom: `make experiments` makes it anew")
-
-# %% [markdown]
-# Does a method help? Look at the difference to `flat`, on the same seeds and the same patients, with an interval
-# over both. Two measures, since they need not agree: AUROC, and **AP**, which looks at the images with the
-# highest scores. For which of the two will a hierarchy do more? Guess before you look.
-
-# %%
-MEASURES = {
-    "macro_auroc_observations": "AUROC, macro of the 14 observations",
-    "macro_average_precision_observations": "AP, macro of the 14 observations",
-}
-
-
-def draw_difference(condition):
-    """Differences to flat with intervals under one condition: AUROC at the left, AP at the right."""
-    fig, axes = plots.figure(1, 2, 10.5, 4.6, sharey=True)
-    for axis, (measure, title) in zip(axes, MEASURES.items(), strict=True):
-        table = methods.xs((condition, measure), level=("condition", "measure")).loc[names[:0:-1]]
-        place = np.arange(len(table))
-        axis.axvline(0, color=plots.GREY, ls="--", lw=1)
-        axis.hlines(place, table["difference_low"], table["difference_high"], color=plots.SKY, lw=5)
-        axis.plot(table["difference"], place, "o", color=plots.BLUE)
-        axis.set_yticks(place, table.index, fontsize=11)
-        flat = methods.loc[(condition, "flat", measure), "mean"]
-        axis.set_title(f"{title} (flat: {flat:.3f})", fontsize=11, loc="left")
-        axis.set_xlabel("method − flat, 95% interval", fontsize=11)
-    fig.suptitle(
-        f"Labels: {condition}. What each method gains or loses against flat", x=0.01, ha="left"
-    )
-    return fig
-
-
-widgets.explore(
-    draw_difference,
-    "For the chosen condition, the difference between every method and flat with its interval, in AUROC "
-    "and in AP, beside zero.",
-    condition=ipywidgets.Dropdown(options=conditions, value="clean"),
-)
-
-# %% [markdown]
-# If no method made a difference, one in twenty of these 95% intervals would still miss zero, by luck. How many comparisons are there, and how many
-# differences are left if all of them together may err only once in twenty times? (Holm 1979: the smallest p must
-# be below .05 / n, the next below .05 / (n − 1), and so on. The p are those of the intervals, read as normal, which
-# a handful of seeds cannot vouch for so far out; so beside it stands the count by a t with as few degrees of freedom
-# as there are seeds, less one: the other extreme.)
-
-# %%
-compared = methods.reset_index()
-others = [name for name in names if name != "flat"]
-compared = compared[compared["measure"].isin(list(MEASURES)) & compared["method"].isin(others)]
-z = compared["difference"] * 2 * 1.96 / (compared["difference_high"] - compared["difference_low"])
-
-
-def holding(p):
-    """Which of many p hold by Holm, all together at .05."""
-    ranked = p.sort_values()
-    return (ranked < 0.05 / (len(ranked) - np.arange(len(ranked)))).cummin().reindex(p.index)
-
-
-missing = (compared["difference_low"] > 0) | (compared["difference_high"] < 0)
-compared["holds"] = holding(pd.Series(2 * stats.norm.sf(z.abs()), compared.index))
-strict = holding(pd.Series(2 * stats.t.sf(z.abs(), len(record["seeds"]) - 1), compared.index))
-print(f"{len(compared)} comparisons; {missing.sum()} intervals miss zero;",
-      f"{compared['holds'].sum()} hold by Holm, {strict.sum()} if only the seeds counted")  # fmt: skip
-for measure, title in MEASURES.items():
-    for better in (True, False):
-        kept = compared[compared["holds"] & (compared["measure"] == measure)]
-        kept = kept[(kept["difference"] > 0) == better]
-        told = ", ".join(
-            f"{r.method} ({r.condition}) {r.difference:+.3f}" for r in kept.itertuples()
-        )
-        print(f"  {title.split(',')[0]:5} {'better' if better else 'worse '}: {told or 'none'}")
-
-# %% [markdown]
-# And who contradicts the hierarchy? (The paper's loss is not in the table: it *is* flat, bit for bit, as 05 has
-# shown.)
-
-# %%
-long = methods["mean"].reset_index()
-soft = long[long["measure"] == "soft"].pivot_table("mean", "method", "condition")
-fig = plots.bars(
-    soft.loc[names, conditions],
-    "Who contradicts the hierarchy: share of test images with a child above its parent",
-    "share of test images, mean over the seeds",
-    height=7,
-)
-plots.show(
-    fig,
-    "Bars by method and condition: the share of test images on which a child scores above a parent. "
-    "Flat and smooth are high, product lower, hinge near zero, max-constraint, conditional and the "
-    "repairs zero.",
-)
-
-# %% [markdown]
-# Must coherence be paid for? That a difference is not significant does not say that there is none: the wider the
-# interval, the easier. So state a margin beforehand, say a loss of 0.01, and ask whether the *lower end* of the
-# interval is above it. Which methods contradict nothing, and are shown not to lose more than that?
-
-# %%
-MARGIN = 0.01
-for measure, title in MEASURES.items():
-    print(title)
-    for condition in conditions:
-        part = methods.xs(condition, level="condition")
-        free = [
-            f"{name} ({row['difference']:+.3f}, from {row['difference_low']:+.3f})"
-            for name in names
-            if part.loc[(name, "soft"), "mean"] == 0
-            and (row := part.loc[(name, measure)])["difference_low"] > -MARGIN
-        ]
-        print(f"  {condition:7} {'; '.join(free) or 'none'}")
-
-# %% [markdown]
 # ## Take away
 #
 # - "Mean AUROC" needs three words more: macro or weighted, over which labels, with what interval.
@@ -948,7 +829,7 @@ for measure, title in MEASURES.items():
 # - AUROC says nothing about calibration, thresholds or coherence; measure them. Beside a calibration error put what
 #   chance would give, and judge by a proper score what mends it. Repairs mend coherence, after the fact.
 # - A threshold has luck of its own: test it on other patients than those who chose it.
-# - Compare models on the same patients, methods over several seeds, always by the difference, and say how many
-#   comparisons there were. "No difference was found" is no proof that there is none: state a margin.
+# - Compare models on the same patients, by the difference. "No difference was found" is no proof that there is
+#   none: state a margin.
 #
-# **Next**: 07 asks where in the image an answer comes from.
+# **Next**: 06b compares not two models but all methods, over several seeds, and asks when one of them helps.
