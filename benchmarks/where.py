@@ -28,8 +28,7 @@ a parent, ``violations`` that of pairs of image and edge. ``ridge`` and ``λ`` a
 λ is swept in the usual case. "flat + max" and "flat + projection" repair flat's scores. Two
 yardsticks need no training either: in "flat + parent" labels with fewer than five positives to
 learn from follow their parents; "flat × ancestors" multiplies each score by those above it. The
-result goes to results/where.csv, a row per case, method and measure, and how it was made to
-results/where.json.
+result goes to results/where.json: a row per case, method and measure, and how it was made.
 """
 
 import argparse
@@ -217,13 +216,12 @@ def summarise(case, rows, flat):
 
 
 def write_results(found, replicates, results):
-    """Store what was found, ``{case: rows}``, as a table and a record of how it was made."""
+    """Store what was found, ``{case: rows}``, and how it was made."""
     summary = []
     for case, rows in found.items():
         flat = pd.DataFrame(found[replace(case, sweep=False)])
         summary += summarise(case, rows, flat[flat["method"] == "flat"])
-    results.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(summary).to_csv(results / "where.csv", index=False, float_format="%.6g")
+    table = pd.DataFrame(summary).round(6)
     about = {
         "replicates": replicates,
         "test images": TEST,
@@ -232,6 +230,8 @@ def write_results(found, replicates, results):
         "weights": list(simulation.WEIGHTS),
         "kappas": KAPPAS,
         "versions": versions(),
+        "columns": list(table),
+        "rows": table.astype(object).where(table.notna(), None).to_numpy().tolist(),
     }
     return write_json(results / "where.json", about)
 

@@ -179,8 +179,9 @@ def test_pretrainings_summary_follows_from_its_rows(pretraining):
 
 @pytest.fixture
 def where():
-    assert read("where.json")["replicates"] == 8
-    return pd.read_csv(RESULTS / "where.csv")
+    stored = read("where.json")
+    assert stored["replicates"] == 8
+    return pd.DataFrame(stored["rows"], columns=stored["columns"])
 
 
 CASE = ["table", "images", "labels", "shared", "model"]

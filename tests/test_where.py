@@ -102,7 +102,7 @@ def test_cases_become_a_table(small, tmp_path):
     found = {case: where.try_case((case, 2)) for case in (usual, Case(images=60, sweep=True))}
     about = json.loads(where.write_results(found, 2, tmp_path / "new").read_text())
     assert about["replicates"] == 2
-    table = pd.read_csv(tmp_path / "new" / "where.csv").set_index(["method", "measure"])
+    table = pd.DataFrame(about["rows"], columns=about["columns"]).set_index(["method", "measure"])
     repaired = [f"flat + {how}" for how in (*where.REPAIRS, "parent")] + ["flat × ancestors"]
     swept = [f"{word}, λ = {w:g}" for word in simulation.PENALISED for w in where.WEIGHTS]
     assert set(table.index.levels[0]) == {*simulation.METHODS, *repaired, *swept}

@@ -218,6 +218,7 @@ fig = plots.heatmap(
     vmax=1,
     cmap="Blues",
 )
+fig.set_size_inches(9, 7.5)
 plots.show(
     fig,
     "A square of 21 by 21 labels: dark on the diagonal, lighter where one label is above the other or both are "
@@ -269,7 +270,8 @@ print("any of the three differs from flat by more than 0.03:",
 # **Guess** the panel in which a hierarchy helps most, and the method.
 
 # %%
-knobs = pd.read_csv(RESULTS / "where.csv")
+where = json.loads((RESULTS / "where.json").read_text(encoding="utf-8"))
+knobs = pd.DataFrame(where["rows"], columns=where["columns"])
 SHOWN = {
     "hinge": (plots.ORANGE, "s"),
     "max-constraint": (plots.GREEN, "^"),
@@ -327,9 +329,10 @@ plots.show(
 # (The scales differ from row to row. A band is the interval of one comparison alone: of so many, some miss zero by luck.)
 #
 # With CheXpert's labels no method is a hundredth of AP ahead of flat as long as labels are true. Where they are poor and
-# few, hmlc gains; with more images it loses as much. It reads a child as the product of all above it, from the first step
-# to the last: a strong opinion, which helps where data have little to say. With PadChest's labels it is otherwise:
-# conditional and hmlc gain, most where images are few, and relative to flat's small AP it is much. What is different there?
+# few, hmlc gains with a linear model and loses with a network; with more images it is the other way round. So it is no
+# rule. (hmlc reads a child as the product of all above it: a strong opinion, which helps or hurts most where data have
+# little to say.) With PadChest's labels it is otherwise: conditional and hmlc gain throughout, and relative to flat's
+# small AP it is much. What is different there?
 #
 # ## Where does it come from?
 #
