@@ -15,7 +15,7 @@
 # %% [markdown]
 # # 06b · Which method, when?
 #
-# Notebook 04 has built seven ways to tell a model about its hierarchy. Which would you take, and when does it matter?
+# Many ways to tell a model about its hierarchy have come up in 04 to 06. Which would you take, and when does it matter?
 #
 # **You will be able to** read an experiment with many comparisons without being fooled by it, say what
 # coherence costs, and tell where a hierarchy teaches a model what its labels do not.
@@ -44,7 +44,7 @@ RESULTS = training.RUNS.parent / "results"
 # |---|---|---|
 # | flat | binary cross-entropy, every label for itself; the paper's loss is this one, bit for bit (05) | many |
 # | smooth | flat, with targets moved a little towards one half: no hierarchy at all, a yardstick | many |
-# | hinge, product | flat, and a penalty λ · (a child scored above its parent; a child said without its parent) | few |
+# | hinge, product | flat, and λ times a penalty for a child above its parent (hinge), or without it (product) | fewer |
 # | max-constraint | a parent scores as its highest descendant, in training too | none |
 # | conditional | learns each child *given its parents*, and multiplies the probabilities down the graph | none |
 # | hmlc | conditional first; then its products are trained as well | none |
@@ -267,7 +267,8 @@ print("any of the three differs from flat by more than 0.03:",
 # Labels can be *wrong*, too: read with a **κ** of 0.4. (Cohen's κ is agreement beyond chance; NIH's report labels have
 # 0.34 to 0.43 against radiologists, notebook 02's tables.) And there can be 194 of them, PadChest's, most of them rare.
 #
-# **Guess** the panel in which a hierarchy helps most, and the method.
+# **Guess** where a hierarchy helps most: with few images or many, true labels or poor ones, 21 labels or 194? And which
+# method?
 
 # %%
 where = json.loads((RESULTS / "where.json").read_text(encoding="utf-8"))
@@ -317,7 +318,9 @@ for axis in axes[-1]:
     axis.set_xlabel("images to learn from")
 fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 fig.suptitle(
-    "A hierarchy helps with many rare labels and few images, hardly with 21", x=0.01, ha="left"
+    "A hierarchy helps with PadChest's many rare labels, hardly with CheXpert's 21",
+    x=0.01,
+    ha="left",
 )
 plots.show(
     fig,
@@ -329,10 +332,10 @@ plots.show(
 # (The scales differ from row to row. A band is the interval of one comparison alone: of so many, some miss zero by luck.)
 #
 # With CheXpert's labels no method is a hundredth of AP ahead of flat as long as labels are true. Where they are poor and
-# few, hmlc gains with a linear model and loses with a network; with more images it is the other way round. So it is no
-# rule. (hmlc reads a child as the product of all above it: a strong opinion, which helps or hurts most where data have
-# little to say.) With PadChest's labels it is otherwise: conditional and hmlc gain throughout, and relative to flat's
-# small AP it is much. What is different there?
+# few, hmlc gains with a linear model, and loses with a network, or with more images: no rule to live by. (It reads a
+# child as the product of all above it: a strong opinion, which matters most where data have little to say.) With
+# PadChest's labels it is otherwise: conditional and hmlc gain throughout, and beside flat's small AP it is much. What is
+# different there?
 #
 # ## Where does it come from?
 #
@@ -379,7 +382,7 @@ plots.show(
 # Most of the 194 labels have fewer than five positives among 200 images. Of a label that it never saw, flat has learnt
 # one thing, that it is always absent: the more so, the more there is to see. Conditional has learnt the same *of images
 # with its parents*, and so ranks by these. But that takes no training: *flat × ancestors* gains nearly as much from
-# scores that have never heard of a hierarchy. And labels with a hundred positives need no help, and get none.
+# scores that have never heard of a hierarchy. And labels with a hundred positives get no help: they lose a little.
 #
 # If that is how it works, it should depend on whether a child looks like its group at all. **Guess** what is gained at 0,
 # where nothing but its children's own signs gives a group away.
@@ -402,8 +405,8 @@ plots.show(
 )
 
 # %% [markdown]
-# Right: at 0 there is nothing to borrow from the parents, and conditional and hmlc only lose. So three things must come
-# together: rare labels, few images, and groups that are visible *as groups*.
+# At 0 there is nothing to borrow from the parents: conditional and hmlc gain nothing, or lose. So two things must come
+# together: labels with few positives, and groups that can be seen *as groups*.
 #
 # ## Labels that leave parents out
 #
@@ -494,12 +497,12 @@ plots.show(
 # lost. Only where many labels have fewer than some twenty positives, train conditional, or multiply flat's scores by
 # those of their ancestors.*
 #
-# That is what these measurements support, and no more. Features were simulated, and groups looked as alike as they were
-# told to; images were small, and of phantoms. `make experiments` asks the same of your own data.
+# That is what these measurements support, and no more. Features were simulated, with groups that look as alike as they
+# were told to, and every method was tuned better than you can tune yours; the images were small, and of phantoms. `make experiments` asks the same of your own data.
 #
 # ## Take away
 #
-# - Say how many comparisons there were. Of sixty, three miss zero by luck.
+# - Say how many comparisons there were. Of sixty, three would miss zero by luck if no method differed.
 # - Whether labels are closed matters more than any method.
 # - A hierarchy teaches what rare labels cannot: how the group looks. Ask what a trick without training gains.
 # - Coherence need not be paid for: repair.
