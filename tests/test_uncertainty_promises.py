@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy import stats
 
-from cxrlib.evaluation import Predictions
 from cxrlib.hierarchy import Hierarchy, paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.uncertainty import (
@@ -401,31 +400,3 @@ def test_bad_values_and_options_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             call()
-
-
-# --- The benchmark --------------------------------------------------------------------------------
-
-
-def perfect(doubt, count=200):
-    """Predictions that are right about everything, and sure of it."""
-    rng = np.random.default_rng(0)
-    truth = doubt.HIERARCHY.derive(
-        pd.DataFrame(rng.integers(0, 2, (count, 14)).astype(float), columns=OBSERVATIONS)
-    )
-    truth = doubt.HIERARCHY.close(truth)
-    about = pd.DataFrame({"patient": np.repeat(np.arange(count // 2), 2)})
-    return Predictions(about, truth, truth * 0.98 + 0.01)
-
-
-def test_a_perfect_model_tells_everything(doubt):
-    made = perfect(doubt)
-    scores = doubt.uncertainty.doubt_groups(made.scores, doubt.HIERARCHY, 2.0)
-    fitting = (made.about["patient"] < 50).to_numpy()
-    prevalence = made.truth.mean().clip(0.01, 0.99)
-    found = doubt.measure_split(
-        scores, made.truth, made.about["patient"], fitting, prevalence, risk=0.1
-    )
-    assert found["measured_risk"] == 0
-    assert found["named"] == found["information"] == 1
-    assert found["nothing"] == found["group_only"] == 0
-    assert doubt.choose_factor(made.scores, made, prevalence) in doubt.FACTORS
