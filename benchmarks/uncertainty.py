@@ -10,10 +10,9 @@ seeds, and small ones under four conditions, for which the truth says what doubt
 - ``tenth``: a tenth of the training patients: more doubt for lack of data;
 - ``men``: trained on men alone, then asked about women: doubt where nothing was learnt.
 
-results/uncertainty.json then holds, for notebooks 09 and 10: how well each kind of doubt finds
-errors (``doubt``), whether it notices images that are no frontal radiographs (``odd``), whether it
-grows where it should (``difficulty``, ``severity``), and what backing off up the hierarchy gains
-over saying nothing (``backoff``).
+results/uncertainty.json then holds, for notebook 09: how well each kind of doubt finds errors
+(``doubt``), whether it notices images that are no frontal radiographs (``odd``), and whether it
+grows where it should (``difficulty``, ``severity``).
 """
 
 import argparse
@@ -380,90 +379,6 @@ def find_severity(runs, track, test, resamples):
     return rows
 
 
-# --- Does backing off tell more than silence? -----------------------------------------------------
-
-RISKS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-
-
-def find_backoff(runs, track, splits):
-    """Rows of ``backoff``: at each accepted risk, what is told by each policy.
-
-    The test patients are split in two at random, many times: one half sets the threshold, the other
-    measures. The models take turns. An interval holds 95% of the splits.
-    """
-    prevalence = HIERARCHY.derive(track.split("train")[SEEN]).mean()
-    known = []
-    for run in runs:
-        predictions = evaluation.read_predictions(run.folder / "predictions.csv")
-        valid, test = predictions.split("valid"), predictions.split("test")
-        temperatures = evaluation.fit_temperatures(valid.truth, valid.scores)
-        scores = [evaluation.rescale(part.scores, temperatures) for part in (valid, test)]
-        factor = choose_factor(scores[0], valid, prevalence)
-        policies = {"silence": np.inf, "backing off": factor, "backing off, undoubted": 1.0}
-        of_policy = {
-            name: uncertainty.doubt_groups(scores[1], HIERARCHY, f) for name, f in policies.items()
-        }
-        known.append((of_policy, test.truth, test.about["patient"]))
-    values, rng = {}, np.random.default_rng(0)
-    for number in tqdm(range(splits), desc="splits"):
-        of_policy, truth, patients = known[number % len(known)]
-        names = pd.unique(patients)
-        fitting = patients.isin(rng.permutation(names)[: len(names) // 2]).to_numpy()
-        for risk in RISKS:
-            told = {
-                name: measure_split(scores, truth, patients, fitting, prevalence, risk)
-                for name, scores in of_policy.items()
-            }
-            for measure in told["silence"]:
-                found = {name: figures[measure] for name, figures in told.items()}
-                found["difference"] = found["backing off"] - found["silence"]
-                for name, value in found.items():
-                    values.setdefault((risk, measure, name), []).append(value)
-    rows = []
-    for (risk, measure, name), found in values.items():
-        low, high = np.quantile(found, [0.025, 0.975])
-        rows.append(
-            {"risk": risk, "measure": measure, "policy": name, "mean": float(np.mean(found))}
-            | {"low": float(low), "high": float(high)}
-        )
-    return rows
-
-
-FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
-
-
-def choose_factor(scores, valid, prevalence, risk=0.1):
-    """How much to doubt groups: what tells most on the validation images."""
-    told = {}
-    for factor in FACTORS:
-        doubted = uncertainty.doubt_groups(scores, HIERARCHY, factor)
-        highest = uncertainty.highest_wrong(doubted, valid.truth, HIERARCHY)
-        threshold = uncertainty.control_risk(highest, valid.about["patient"], risk)
-        said = uncertainty.statements(doubted, HIERARCHY, threshold)
-        table = uncertainty.specificity(said, valid.truth, HIERARCHY, prevalence)
-        told[factor] = table["information"].mean()
-    return max(told, key=told.get)
-
-
-def measure_split(scores, truth, patients, fitting, prevalence, risk):
-    """What one half of the patients sees with the threshold that the other half has set."""
-    highest = uncertainty.highest_wrong(scores, truth, HIERARCHY)
-    threshold = uncertainty.control_risk(highest[fitting], patients[fitting], risk)
-    rest = ~fitting
-    said = uncertainty.statements(scores[rest], HIERARCHY, threshold)
-    told = uncertainty.specificity(said, truth[rest], HIERARCHY, prevalence)
-    of_patient = pd.Series(highest[rest] >= threshold).groupby(patients[rest].to_numpy()).mean()
-    exact = told["told"] == told["observation"]
-    return {
-        "measured_risk": of_patient.mean(),
-        "threshold": min(max(threshold, 0.0), 1.0),
-        "information": told["information"].mean(),
-        "named": exact.mean(),
-        "group_only": (~exact & (told["told"] != "")).mean(),
-        "nothing": (told["told"] == "").mean(),
-    }
-
-
 # --- All of it ------------------------------------------------------------------------------------
 
 
@@ -489,7 +404,6 @@ def main():
         "settings": {name: asdict(runs[name][0].settings) for name in ("course", "usual")},
         "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
         "versions": {"cxrlib": metadata.version("cxrlib"), **record["versions"]},
-        "backoff": find_backoff(course, track, options.resamples),
         "doubt": find_errors(course, valid, test, options.resamples),
         "severity": find_severity(course, track, test, options.resamples),
         "odd": find_odd(course, track, real),

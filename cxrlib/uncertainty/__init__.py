@@ -14,13 +14,18 @@ from cxrlib.uncertainty.doubt import (
 )
 from cxrlib.uncertainty.promises import (
     ANYONE,
+    above_called,
     conformal_quantile,
     conformal_sets,
     control_risk,
+    coverage_law,
+    deepest,
     doubt_groups,
     fit_conformal,
+    fit_joint,
     highest_wrong,
     is_covered,
     specificity,
     statements,
+    tree_control,
 )
