@@ -1,6 +1,6 @@
 """Does backing off up the hierarchy tell more than silence, at the same risk?
 
-    python benchmarks/backoff.py [--seeds 3] [--splits 40]
+    python benchmarks/backoff.py [--seeds 3] [--splits 45]
 
 Four policies speak about the same test images of the course's own model (configs/pointing.yaml):
 
@@ -163,7 +163,7 @@ def _share(table, name, weights):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--splits", type=int, default=60)
+    parser.add_argument("--splits", type=int, default=45)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     track, runs = runs_of(options.seeds)
