@@ -17,13 +17,13 @@
 #
 # What may a model say, so that a promise about it is kept?
 #
-# **You will be able to** turn scores into sets that hold the truth as often as you promise, see at whose
-# expense a promise is kept, and let a model back off, "fluid accumulation, kind not certain", at a risk
-# that you choose.
+# **You will be able to** turn scores into sets that hold the truth as often as you promise, say how far your own
+# limits may fall short of it, see at whose expense a promise is kept, and let a model back off, "fluid
+# accumulation, kind not certain", at a risk that you choose.
 #
 # **Needs** the words *coherence* and *temperature* of notebook 06, the hierarchy of notebook 03, and the
 # model with the paper's loss of notebook 05; if it is not there it is trained now, which takes four to
-# eight minutes. **Minutes** 30, of which about one is computing.
+# eight minutes. **Minutes** 40, of which about one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
