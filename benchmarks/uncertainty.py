@@ -316,10 +316,13 @@ def find_odd(runs, track, real=None, count=200):
 
 
 def other_hospital():
-    """A cohort of the second hospital: the same patients on another detector."""
+    """A cohort of the second hospital: another detector, and people whom no model has met.
+
+    (With the seed of the models' own cohort, its first patients would be those they learnt from.)
+    """
     patients = {"train": 30, "valid": 30, "test": 570}
     return write_cohort(
-        COHORTS / "phantom-hospital2", patients=patients, hospital=2, progress=False
+        COHORTS / "phantom-other-hospital", patients, seed=1, hospital=2, progress=False
     )
 
 

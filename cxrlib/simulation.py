@@ -62,10 +62,8 @@ def _stream(seed, name):
 
 def close(labels, hierarchy):
     """Labels [N, L] with all ancestors of what is present: float32."""
-    closed = np.array(labels, dtype=bool)
-    for parent, child in hierarchy.edges_bottom_up:
-        closed[:, parent] |= closed[:, child]
-    return closed.astype(np.float32)
+    table = hierarchy.to_table(np.asarray(labels, dtype=float))
+    return hierarchy.to_array(hierarchy.close(table))
 
 
 def implied(labels, hierarchy):

@@ -1,5 +1,7 @@
 """Measures of doubt, what they are good for, and benchmarks/uncertainty.py's figures."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from torch import nn
 from torchmetrics.functional.classification import binary_calibration_error
 
 from cxrlib import models
+from cxrlib.cohort import write_cohort
 from cxrlib.data import Augmentation
 from cxrlib.explanations import check_images, features_of
 from cxrlib.hierarchy import paper_hierarchy
@@ -192,6 +195,16 @@ def test_resamples_take_all_images_of_a_patient(doubt):
         times = counts / pd.Series(patients).value_counts().loc[counts.index]
         assert (times == times.round()).all()
         assert times.sum() == 3
+
+
+def test_the_other_hospital_has_people_whom_no_model_has_met(doubt, monkeypatch):
+    """Patients are drawn by seed and number: those of one seed are the same at every hospital."""
+    asked = {}
+    monkeypatch.setattr(doubt, "write_cohort", lambda folder, patients, **how: asked.update(how))
+    doubt.other_hospital()
+    assert asked["hospital"] == 2
+    ours = inspect.signature(write_cohort).parameters["seed"].default
+    assert asked["seed"] != ours
 
 
 def test_an_interval_without_the_bootstraps_bias(doubt):

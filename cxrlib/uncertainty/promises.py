@@ -23,8 +23,13 @@ def conformal_quantile(strangeness, alpha):
     """
     checks.share("alpha", alpha)
     values = np.sort(checks.numbers(strangeness, "strangeness", least=0))
-    rank = int(np.ceil((len(values) + 1) * (1 - alpha) - 1e-9))
+    rank = _rank(len(values), alpha)
     return float(values[rank - 1]) if rank <= len(values) else np.inf
+
+
+def _rank(count, alpha):
+    """⌈(n + 1)(1 − α)⌉, safe against rounding."""
+    return int(np.ceil((count + 1) * (1 - alpha) - 1e-9))
 
 
 def coverage_law(count, alpha, new=None):
@@ -48,14 +53,14 @@ def coverage_law(count, alpha, new=None):
 
     Examples
     --------
-    With 32 images, nine in ten promised, one limit in twenty covers less than four in five:
+    With 32 images, nine in ten promised, one limit in twenty covers less than this:
 
     >>> round(float(coverage_law(32, 0.1).ppf(0.05)), 2)
     0.82
     """
     checks.number("count", count, 1)
     checks.share("alpha", alpha)
-    rank = int(np.ceil((count + 1) * (1 - alpha) - 1e-9))
+    rank = _rank(count, alpha)
     if rank > count:
         raise ValueError(f"count={count}: too few for alpha={alpha}: no limit, and all is covered.")
     if new is None:

@@ -439,10 +439,10 @@ plots.show(
 )
 
 # %% [markdown]
-# On CheXpert's labels nothing else in this notebook makes such a difference. Flat learns that parents are absent where a child is there;
-# conditional is asked about children only where parents are named, and that is where no child is. What lifts parents to
-# their children (max-constraint, or a repair by max) mends most of it. But the cure is one line, and free:
-# `hierarchy.close(labels)`, before training. Then the upper bar of each pair is yours.
+# On CheXpert's labels nothing else in this notebook makes such a difference. Flat learns that parents are absent where
+# a child is there; conditional is asked about children only where parents are named, and that is where no child is.
+# What lifts parents to their children (max-constraint, or a repair by max) mends most of it. But the cure is one line,
+# and free: `hierarchy.close(labels)`, before training. Then the upper bar of each pair is yours.
 #
 # ## What does coherence cost?
 #
@@ -465,9 +465,8 @@ for column, count in zip(axes.T, (1000, 5000), strict=True):
             axis.plot(
                 wrong[words], value[words], mark + "-", color=colour, label=f"{form}, λ 0.03 to 100"
             )
-            for word in (words[0], words[-1]):
-                axis.annotate(word.split("= ")[1], (wrong[word], value[word]), xytext=(6, 4),
-                              textcoords="offset points", fontsize=11, color=colour)  # fmt: skip
+            axis.annotate("λ = 100", (wrong[words[-1]], value[words[-1]]), xytext=(6, -14),
+                          textcoords="offset points", fontsize=11, color=colour)  # fmt: skip
         for word, (mark, colour) in POINTS.items():
             axis.plot(wrong[word], value[word], mark, color=colour, ms=10, label=word, ls="")
     column[0].set_title(f"{count:,} images to learn from", fontsize=12, loc="left")
@@ -498,12 +497,13 @@ plots.show(
 # lost. Where a hierarchy has many rare labels, as PadChest's has, train conditional instead, on closed labels.*
 #
 # That is what these measurements support, and no more. Features were simulated, with groups that look as alike as they
-# were told to, and every method was tuned better than you can tune yours; the images were small, and of phantoms. `make experiments` asks the same of your own data.
+# were told to, and every method was tuned better than you can tune yours; the images were small, and of phantoms.
+# `make experiments` asks the same of images.
 #
 # ## Take away
 #
 # - Say how many comparisons there were. Of sixty, three would miss zero by luck if no method differed.
-# - Whether labels are closed matters more than any method.
+# - Whether labels are closed can matter more than any method.
 # - A hierarchy teaches what rare labels cannot: how the group looks. Ask what a trick without training gains.
 # - Coherence need not be paid for: repair.
 # - Tune each method as carefully as your favourite, or you compare the tuning.

@@ -477,10 +477,11 @@ print(
 # patients of a kind never seen raise both parts. And a second hospital goes unnoticed, perhaps because
 # equalised images look alike (notebook 05).
 #
-# Two cautions, before you quote this. A model that reads a tenth of the patients for as many epochs also
-# makes a tenth of the steps, so that few patients and little training are not told apart. And flipped
-# labels pull all probabilities towards one half, and so towards each other: some of the fall of the
-# epistemic part is mere arithmetic.
+# Three cautions, before you quote this. The second hospital's images in this table were of people whom the
+# models had learnt from; they are to be measured again with others. A model that reads a tenth of the
+# patients for as many epochs also makes a tenth of the steps, so that few patients and little training are
+# not told apart. And flipped labels pull all probabilities towards one half, and so towards each other: some
+# of the fall of the epistemic part is mere arithmetic.
 #
 # ## Images that are no frontal radiographs
 #
