@@ -460,12 +460,15 @@ for column, count in zip(axes.T, (1000, 5000), strict=True):
     wrong = select("incoherent", images=count).set_index("method")["mean"]
     for axis, measure in zip(column, ("auroc", "ap"), strict=True):
         value = select(measure, images=count).set_index("method")["mean"]
-        for form, colour, mark in (("hinge", plots.ORANGE, "s"), ("product", plots.RED, "v")):
+        for form, colour, mark, up in (
+            ("hinge", plots.ORANGE, "s", -14),
+            ("product", plots.RED, "v", 4),
+        ):
             words = [f"{form}, λ = {weight:g}" for weight in WEIGHTS]
             axis.plot(
                 wrong[words], value[words], mark + "-", color=colour, label=f"{form}, λ 0.03 to 100"
             )
-            axis.annotate("λ = 100", (wrong[words[-1]], value[words[-1]]), xytext=(6, -14),
+            axis.annotate("λ = 100", (wrong[words[-1]], value[words[-1]]), xytext=(6, up),
                           textcoords="offset points", fontsize=11, color=colour)  # fmt: skip
         for word, (mark, colour) in POINTS.items():
             axis.plot(wrong[word], value[word], mark, color=colour, ms=10, label=word, ls="")
