@@ -62,7 +62,7 @@ METHODS = {
 REPAIRS = {"flat + max": "max", "flat + min": "min", "flat + projection": "projection"}
 """Methods that need no training of their own: flat's scores, made coherent afterwards."""
 
-WEIGHTS = (0.03, 0.1, 0.3, 3.0, 10.0)
+WEIGHTS = (0.1, 10.0)
 SWEEP = {
     f"{form}, λ = {weight:g}": {"method": f"hbce-{form}", "penalties": "fixed", "weight": weight}
     for form in ("hinge", "product")

@@ -1,18 +1,22 @@
-"""What five models of one recipe know of their own doubt, measured where the truth is known.
+"""What models know of their own doubt, measured where the truth is known.
 
-    python benchmarks/uncertainty.py [--seeds 5] [--jobs 2]
+    python benchmarks/uncertainty.py [--seeds 5] [--jobs 2] [--real NIH_FOLDER]
 
 Two kinds of models are trained, or found: the course's (notebook 05's "paper-loss") with several
-seeds, and small ones under four conditions, for which the truth says what doubt they should have:
+seeds, and small ones under ``CONDITIONS``, for which the truth says what doubt they should have.
+results/uncertainty.json then holds, for notebook 09:
 
-- ``usual``: the phantom's training labels as they are;
-- ``noisy``: a fifth of the findings' training labels flipped: more doubt that no data can remove;
-- ``tenth``: a tenth of the training patients: more doubt for lack of data;
-- ``men``: trained on men alone, then asked about women: doubt where nothing was learnt.
+- ``doubt``: which kind of doubt finds the errors of *one and the same* predictor, a single model:
+  all kinds are asked about the same errors. Each model is the predictor in turn;
+- ``predictors``: whether a mean of passes or of models is right more often, and calibrated;
+- ``severity``: scores and doubt about subtle, middling and marked findings;
+- ``levels`` and ``causes``: both parts of an ensemble's doubt, its disagreement in logits and its
+  errors, for each condition and set of images; and by how much a cause raises them;
+- ``odd``: whether doubt notices images that are no frontal radiographs.
 
-results/uncertainty.json then holds, for notebook 09: how well each kind of doubt finds errors
-(``doubt``), whether it notices images that are no frontal radiographs (``odd``), and whether it
-grows where it should (``difficulty``, ``severity``).
+An interval is a bootstrap of patients and models at once: each resample draws patients, the same
+for all that are compared, and leaves one of the models out. (Of ``odd`` the lowest and the highest
+of the models are given.)
 """
 
 import argparse
@@ -26,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from common import RESULTS, equalised, parallel, rounded, write_json
+from common import RESULTS, equalised, images_of, parallel, rounded, write_json
 from scipy.stats import spearmanr
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
@@ -35,13 +39,14 @@ from tqdm import tqdm
 from cxrlib import data, evaluation, training, uncertainty
 from cxrlib.cohort import RECORD, write_cohort
 from cxrlib.configs import read_config
+from cxrlib.evaluation import measures, patient_weights
+from cxrlib.evaluation.auroc import weighted_auroc
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 
 HIERARCHY = paper_hierarchy()
-LABELS = HIERARCHY.labels
 SEEN = sorted(OBSERVATIONS)
-CONDITIONS = ("usual", "noisy", "tenth", "men")
+PLACES = [HIERARCHY.labels.index(label) for label in SEEN]
 PASSES = {"dropout": 30, "augmentation": 10}
 COHORTS = data.DEFAULT_FOLDER.parent
 
@@ -49,37 +54,65 @@ COHORTS = data.DEFAULT_FOLDER.parent
 # --- Models ---------------------------------------------------------------------------------------
 
 
-def open_condition(condition):
-    """The track that a condition trains on, made if need be."""
-    if condition == "noisy":
-        folder = write_cohort(COHORTS / "phantom-noisy", image_noise=0.2, progress=False)
-    elif condition == "men":
-        folder = write_cohort(COHORTS / "phantom-men", women=0.0, progress=False)
-    else:
+@dataclass(frozen=True)
+class Condition:
+    """What some small models learn from: the settings are those of configs/methods-clean.yaml,
+    the labels the phantom's image-like ones.
+    """
+
+    cohort: str = ""  # of the folder, where it is not the course's own
+    drawn: tuple = ()  # what is drawn otherwise there: ((name, value), …) of ``write_cohort``
+    fraction: float = 1.0  # of the training patients
+    own: bool = True  # whether every model has a fraction of its own
+    epochs: int = 8
+
+    def open(self, seed=0):
+        """The track that a model learns from; the cohort is drawn now if it is not there."""
         folder = data.DEFAULT_FOLDER
-    track = data.open_track(folder)
-    return data.fewer(track, 0.1) if condition == "tenth" else track
+        if self.cohort:
+            folder = COHORTS / f"phantom-{self.cohort}"
+            write_cohort(folder, **dict(self.drawn), progress=False)
+        track = data.open_track(folder)
+        if self.fraction == 1:
+            return track
+        return data.fewer(track, self.fraction, seed if self.own else 0)
+
+
+CONDITIONS = {
+    "usual": Condition(),
+    "noisy": Condition("noisy", (("image_noise", 0.2),)),
+    "men": Condition("men", (("women", 0.0),)),
+    "tenth": Condition(fraction=0.1, epochs=80),
+    "one tenth": Condition(fraction=0.1, own=False, epochs=80),
+    "short": Condition(epochs=1),
+    "tenth, short": Condition(fraction=0.1),
+}
+"""Everything as it is; a fifth of the findings' labels flipped; men alone; a tenth of the patients
+for as many steps as ever, another tenth for each model, or one for all; all patients for an eighth
+of the steps; and a tenth of the patients for a tenth of the steps."""
 
 
 def train_one(task):
     """Train one model, or find it. Returns its run's folder."""
     condition, seed = task
     if condition == "course":
+        config = read_config("workshop")
         track, name = data.open_track(data.DEFAULT_FOLDER), "paper-loss"
-        settings = replace(
-            read_config("workshop").settings, method="hbce-step", penalties="data-driven"
-        )
+        settings = replace(config.settings, method="hbce-step", penalties="data-driven")
     else:
-        track, name = open_condition(condition), f"doubt-{condition}"
-        settings = read_config("methods-clean").settings
-    run = training.train(track, HIERARCHY, replace(settings, seed=seed), name=name)
+        config, case = read_config("methods-clean"), CONDITIONS[condition]
+        track, name = case.open(seed), "doubt-" + condition.replace(", ", "-").replace(" ", "-")
+        settings = replace(config.settings, epochs=case.epochs)
+    run = training.train(
+        track, HIERARCHY, replace(settings, seed=seed), name=name, trainer=config.trainer
+    )
     return run.folder
 
 
 def train_all(seeds, jobs):
     """{condition: one run a seed}, in the order of the seeds."""
-    for condition in CONDITIONS:  # a cohort is written once, before several processes want it
-        open_condition(condition)
+    for case in CONDITIONS.values():  # a cohort is written once, before several processes want it
+        case.open()
     tasks = list(itertools.product(("course", *CONDITIONS), range(seeds)))
     folders = dict(zip(tasks, parallel(train_one, tasks, jobs, "trainings"), strict=True))
     return {
@@ -91,12 +124,18 @@ def train_all(seeds, jobs):
 # --- Predictions ----------------------------------------------------------------------------------
 
 
-def prepared(track, split, size):
-    """Images of a split as the models see them, equalised: float [N, 1, size, size]."""
-    rows = track.split(split)
-    targets = HIERARCHY.derive(rows[SEEN])
-    seen = data.ChestDataset(rows, track.folder, targets, size, equalize=True)
-    return torch.stack([image for image, _ in seen])
+@dataclass(frozen=True)
+class Split:
+    """Images as the models see them, the truth of the 14 observations, and whose they are."""
+
+    images: torch.Tensor
+    truth: pd.DataFrame
+    rows: pd.DataFrame
+
+    @classmethod
+    def read(cls, track, name, size):
+        rows = track.split(name).reset_index(drop=True)
+        return cls(images_of(track, rows, size), rows[SEEN], rows)
 
 
 def in_batches(work, images, size=256):
@@ -127,115 +166,39 @@ def members_of(models, images):
     return torch.cat([passes_of(model, images, "one model") for model in models])
 
 
-# --- Does doubt find errors? ----------------------------------------------------------------------
-
-DOUBTS = {
-    "one model": ("predictive_entropy",),
-    "dropout": ("predictive_entropy", "mutual_information", "std"),
-    "augmentation": ("predictive_entropy", "mutual_information", "std"),
-    "ensemble": ("predictive_entropy", "mutual_information", "std"),
-}
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images as the models see them, the truth of the 14 observations, and whose they are."""
-
-    images: torch.Tensor
-    truth: pd.DataFrame
-    patients: np.ndarray
-
-    @classmethod
-    def read(cls, track, name, size):
-        rows = track.split(name)
-        truth = rows[SEEN].reset_index(drop=True)
-        return cls(prepared(track, name, size), truth, rows["patient"].to_numpy())
-
-
-def summarised(kind, models, images):
-    """One ``Uncertainty`` of the 14 observations for every seed (an ensemble: one in all)."""
-    columns = [LABELS.index(label) for label in SEEN]
-    if kind == "ensemble":
-        passes = [members_of(models, images)]
-    else:
-        passes = [passes_of(model, images, kind, seed) for seed, model in enumerate(models)]
-    return [uncertainty.decompose(scores[..., columns]) for scores in passes]
-
-
-def find_errors(runs, valid, test, resamples):
-    """Rows of ``doubt``: each method and doubt, the mean over its seeds with an interval."""
-    models = [run.model() for run in runs]
-    known = {}
-    for kind in tqdm(DOUBTS, desc="passes"):
-        pairs = zip(*(summarised(kind, models, s.images) for s in (valid, test)), strict=True)
-        known[kind] = [(tempered(valid, *pair), pair[1]) for pair in pairs]
-    draws = [np.arange(len(test.truth)), *drawn_rows(test.patients, resamples)]
-    truth, values = test.truth.to_numpy(), {}
-    for drawn in tqdm(draws, desc="resamples"):
-        for kind, of_seeds in known.items():
-            figures = [judge(kind, truth, *one, drawn) for one in of_seeds]
-            for key, value in pd.DataFrame(figures).mean().items():
-                values.setdefault((kind, *key), []).append(value)
-    rows = []
-    for (kind, doubt, measure), found in values.items():
-        usual = values["one model", "predictive_entropy" if doubt else "", measure]
-        difference = np.subtract(found, usual)
-        rows.append(
-            {"method": kind, "doubt": doubt, "measure": measure}
-            | interval(found)
-            | interval(difference, "difference_")
-        )
-    return rows
-
-
-def tempered(valid, of_valid, of_test):
-    """The test images' scores after a temperature a label, fitted on the validation images."""
-    scores = [pd.DataFrame(u.mean.numpy(), columns=SEEN) for u in (of_valid, of_test)]
-    temperatures = evaluation.fit_temperatures(valid.truth, scores[0])
-    return evaluation.rescale(scores[1], temperatures).to_numpy()
-
-
-def judge(kind, truth, rescaled, result, drawn):
-    """{(doubt, measure): value} of one model on the images ``drawn``."""
-    truth, mean = truth[drawn], result.mean.numpy()[drawn]
-    wrong = (mean > 0.5) != (truth == 1)
-    figures = {
-        ("", "error_rate"): wrong.mean(),
-        ("", "macro_auroc"): roc_auc_score(truth, mean, average="macro"),
-        ("", "calibration_error"): calibration_error(truth, mean),
-        ("", "calibration_error_after"): calibration_error(truth, rescaled[drawn]),
-        ("", "best_aurc"): np.mean([area(column, column) for column in wrong.T]),
+def all_passes(models, images):
+    """{kind: [scores [passes, N, L] of each model]}."""
+    return {
+        kind: [passes_of(model, images, kind, seed) for seed, model in enumerate(models)]
+        for kind in tqdm(("one model", *PASSES), desc="passes")
     }
-    for doubt in DOUBTS[kind]:
-        values = getattr(result, doubt).numpy()[drawn]
-        pairs = list(zip(wrong.T, values.T, strict=True))
-        figures[doubt, "aurc"] = np.mean([area(*pair) for pair in pairs])
-        figures[doubt, "error_auroc"] = np.mean(
-            [roc_auc_score(*pair) for pair in pairs if 0 < pair[0].mean() < 1]
-        )
-    return figures
 
 
-def area(wrong, doubt):
-    """The area under the risk–coverage curve."""
-    return uncertainty.risk_coverage(wrong, doubt)["risk"].mean()
+def logits_of(scores):
+    """Log odds of probabilities, none beyond ±14."""
+    return torch.logit(scores, eps=1e-6)
 
 
-def calibration_error(truth, scores):
-    """Expected calibration error in 10 equal bins, mean over the labels."""
-    errors = []
-    for y, p in zip(truth.T, scores.T, strict=True):
-        cell = np.minimum((p * 10).astype(int), 9)
-        errors.append(np.abs(np.bincount(cell, p - y, 10)).sum() / len(y))
-    return np.mean(errors)
+# --- Resamples ------------------------------------------------------------------------------------
 
 
-def drawn_rows(patients, resamples, seed=0):
-    """Row numbers of resamples of the patients, all images of a patient together."""
-    rng = np.random.default_rng(seed)
-    rows = list(pd.Series(range(len(patients))).groupby(patients).apply(np.array))
-    for _ in range(resamples):
-        yield np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
+def all_and_drawn(patients, resamples):
+    """How often each image counts: once [row 0], then in each resample of the patients."""
+    drawn = patient_weights(len(patients), np.asarray(patients), resamples, seed=0)
+    return np.concatenate([np.ones((1, len(patients))), drawn])
+
+
+def left_out(models, resamples, seed=0):
+    """Which model each row of ``all_and_drawn`` leaves out; −1, none, for row 0."""
+    return np.r_[-1, np.random.default_rng(seed).integers(models, size=resamples)]
+
+
+def without(figures, out):
+    """Mean over the models of figures [models, 1 + resamples], each resample without one."""
+    total = figures.sum(axis=0)
+    one = figures[out, np.arange(len(out))]
+    count = len(figures)
+    return np.where(out < 0, total / count, (total - one) / max(1, count - 1))
 
 
 def interval(values, prefix=""):
@@ -244,10 +207,265 @@ def interval(values, prefix=""):
     The interval is moved by the bootstrap's own bias, which calibration errors have: with some
     images twice in a resample, any model looks less calibrated than it is.
     """
-    bias = np.mean(values[1:]) - values[0]
-    low, high = np.quantile(values[1:], [0.025, 0.975]) - bias
+    bias = np.nanmean(values[1:]) - values[0]
+    low, high = np.nanquantile(values[1:], [0.025, 0.975]) - bias
     names = (f"{prefix}mean", f"{prefix}low", f"{prefix}high")
     return dict(zip(names, map(float, (values[0], low, high)), strict=True))
+
+
+# --- Does doubt find errors? ----------------------------------------------------------------------
+
+KINDS = {
+    "entropy": "predictive_entropy",
+    "mutual information": "mutual_information",
+    "standard deviation": "std",
+}
+
+
+def doubts_of(number, single, repeated):
+    """{name: [N, L]}: every doubt there is about the answers of model ``number``.
+
+    ``single`` holds every model's scores [models, N, L]; ``repeated`` the passes {kind: [passes, N,
+    L]} of this one.
+    """
+    found = {"its entropy": uncertainty.entropy(single[number])}
+    others = [n for n in range(len(single)) if n != number]
+    asked = {**repeated, "the other models": single[others], "all models": single}
+    for name, scores in asked.items():
+        result = uncertainty.decompose(scores)
+        found |= {f"{name}: {kind}": getattr(result, field) for kind, field in KINDS.items()}
+        if name in repeated:
+            continue
+        found[f"{name}: spread of logits"] = logits_of(scores).std(dim=0)
+    return found
+
+
+def curve_figures(wrong, doubt, weights):
+    """(AURC, risk at 80% coverage) under many weightings: two arrays [R].
+
+    ``wrong``, ``doubt`` [N]; the same as ``uncertainty.risk_coverage`` finds on images that are
+    there as often as they count, but for ties.
+    """
+    order = np.argsort(doubt, kind="stable")
+    weights, wrong = weights[:, order], wrong[order]
+    answered, total = weights.cumsum(axis=1), weights.sum(axis=1)
+    risk = (weights * wrong).cumsum(axis=1) / np.maximum(answered, 1e-9)
+    at = (answered >= 0.8 * total[:, None]).argmax(axis=1)
+    return (weights * risk).sum(axis=1) / total, risk[np.arange(len(risk)), at]
+
+
+def find_errors(passes, test, resamples):
+    """Rows of ``doubt``: how well each finds the errors of a single model, and its difference to
+    that model's own entropy. ``passes``: of ``passes_of`` the test images.
+    """
+    single, truth = torch.cat(passes["one model"])[..., PLACES], test.truth.to_numpy()
+    weights, found = all_and_drawn(test.rows["patient"], resamples), {}
+    for number in tqdm(range(len(single)), desc="predictors"):
+        repeated = {kind: passes[kind][number][..., PLACES] for kind in PASSES}
+        wrong = (single[number].numpy() > 0.5) != (truth == 1)
+        for name, doubt in doubts_of(number, single, repeated).items():
+            doubt = doubt.numpy()
+            curves = [curve_figures(w, d, weights) for w, d in zip(wrong.T, doubt.T, strict=True)]
+            detected = [
+                weighted_auroc(pd.Series(w.astype(float)), pd.Series(d), weights)
+                for w, d in zip(wrong.T, doubt.T, strict=True)
+            ]
+            aurc, risk = np.mean(curves, axis=0)
+            figures = {"aurc": aurc, "risk at 80%": risk, "error_auroc": np.mean(detected, axis=0)}
+            for measure, values in figures.items():
+                found.setdefault((name, measure), []).append(values)
+        best = [curve_figures(w, w.astype(float), weights)[0] for w in wrong.T]
+        found.setdefault(("knows every error", "aurc"), []).append(np.mean(best, axis=0))
+    out = left_out(len(single), resamples)
+    values = {key: without(np.array(figures), out) for key, figures in found.items()}
+    return [
+        {"doubt": doubt, "measure": measure}
+        | interval(of)
+        | interval(of - values["its entropy", measure], "difference_")
+        for (doubt, measure), of in values.items()
+    ]
+
+
+PREDICTORS = ("one model", "dropout", "augmentation", "ensemble")
+
+
+def find_predictors(valid_passes, passes, valid, test, resamples):
+    """Rows of ``predictors``: is a mean right more often, and calibrated? Differences to one model.
+
+    An ensemble holds all models; in a resample, all but the one that is left out.
+    """
+    weights = all_and_drawn(test.rows["patient"], resamples)
+    out, values = left_out(len(passes["one model"]), resamples), {}
+    for kind in tqdm(PREDICTORS, desc="predictors"):
+        pairs = zip(mean_scores(valid_passes, kind), mean_scores(passes, kind), strict=True)
+        figures = [predictor_figures(*pair, valid, test, weights) for pair in pairs]
+        for name in figures[0]:
+            table = np.array([figure[name] for figure in figures])
+            if kind == "ensemble":  # row 0: of all; then without each
+                values[kind, name] = table[out + 1, np.arange(len(out))]
+            else:
+                values[kind, name] = without(table, out)
+    return [
+        {"predictor": kind, "measure": name}
+        | interval(of)
+        | interval(of - values["one model", name], "difference_")
+        for (kind, name), of in values.items()
+    ]
+
+
+def mean_scores(passes, kind):
+    """Scores [N, L] for each model; of an ensemble: of all models, then without each."""
+    if kind != "ensemble":
+        return [scores.mean(dim=0) for scores in passes[kind]]
+    single = torch.cat(passes["one model"])
+    rest = [[m for m in range(len(single)) if m != out] for out in range(len(single))]
+    return [single.mean(dim=0), *(single[members].mean(dim=0) for members in rest)]
+
+
+def predictor_figures(valid_scores, scores, valid, test, weights):
+    """{measure: [1 + resamples]} of one predictor."""
+    before = HIERARCHY.to_table(scores.numpy())
+    truths = [HIERARCHY.derive(split.truth) for split in (valid, test)]
+    temperatures = evaluation.fit_temperatures(truths[0], HIERARCHY.to_table(valid_scores.numpy()))
+    after = evaluation.rescale(before, temperatures)
+    found, rescaled = (measures(truths[1], s, HIERARCHY, weights) for s in (before, after))
+    wrong = ((before[SEEN] > 0.5) != (test.truth == 1)).mean(axis=1).to_numpy()
+    return {
+        "macro_auroc": found["macro_auroc_observations"].to_numpy(),
+        "macro_ap": found["macro_average_precision_observations"].to_numpy(),
+        "error_rate": weights @ wrong / weights.sum(axis=1),
+        "calibration_error": found["calibration_error"].to_numpy(),
+        "calibration_error_after": rescaled["calibration_error"].to_numpy(),
+    }
+
+
+# --- Subtle findings ------------------------------------------------------------------------------
+
+THIRDS = ("subtle", "middling", "marked")
+
+
+def find_severity(passes, track, test, resamples):
+    """Rows of ``severity``: the ensemble's score and doubt by how marked a finding is.
+
+    ``of`` is a third of the images that show the finding, "absent", or "Spearman": the correlation
+    with severity among those that show it.
+    """
+    scores = torch.cat(passes["one model"])[..., PLACES]
+    result = uncertainty.decompose(scores)
+    values = {
+        "score": result.mean,
+        "entropy": result.predictive_entropy,
+        "spread of logits": logits_of(scores).std(dim=0),
+    }
+    truth = pd.read_csv(track.folder / "truth.csv").set_index("Path")
+    known = truth.loc[[f"{track.folder.name}/{path}" for path in test.rows["path"]]]
+    weights, rows = all_and_drawn(test.rows["patient"], resamples), []
+    for place, label in enumerate(SEEN):
+        if f"severity {label}" not in known:
+            continue
+        severity = known[f"severity {label}"].to_numpy()
+        shown = severity > 0
+        third = np.full(len(severity), "absent", dtype=object)
+        third[shown] = pd.qcut(severity[shown], 3, labels=THIRDS).astype(object)
+        for measure, of in values.items():
+            of = of[:, place].numpy()
+            for name in ("absent", *THIRDS):
+                chosen = weights * (third == name)
+                means = chosen @ of / chosen.sum(axis=1)
+                row = {"observation": label, "measure": measure, "of": name}
+                rows.append(row | {"images": int((third == name).sum())} | interval(means))
+            times = weights[:, shown].astype(int)
+            ranks = [
+                spearmanr(np.repeat(severity[shown], t), np.repeat(of[shown], t)).statistic
+                for t in times
+            ]
+            row = {"observation": label, "measure": measure, "of": "Spearman"}
+            rows.append(row | {"images": int(shown.sum())} | interval(np.array(ranks)))
+    return rows
+
+
+# --- Does it grow where it should? ----------------------------------------------------------------
+
+PARTS = ("expected_entropy", "mutual_information", "logit_spread", "errors")
+CAUSES = {
+    "a fifth of the labels flipped": (("noisy", "usual"), ("usual", "usual")),
+    "a tenth of the patients, each its own": (("tenth", "usual"), ("usual", "usual")),
+    "a tenth of the patients, the same": (("one tenth", "usual"), ("usual", "usual")),
+    "an eighth of the steps": (("short", "usual"), ("usual", "usual")),
+    "a tenth of both": (("tenth, short", "usual"), ("usual", "usual")),
+    "another hospital": (("usual", "another hospital"), ("usual", "usual")),
+    "never saw a woman: of women": (("men", "women"), ("usual", "women")),
+    "never saw a woman: of men": (("men", "men"), ("usual", "men")),
+}
+"""(condition, images) of the models with the cause, and of those without."""
+
+
+def parts_of(scores, truth):
+    """{part: one number an image}: means over the labels, of members' scores [models, N, L]."""
+    result = uncertainty.decompose(scores)
+    wrong = (result.mean.numpy() > 0.5) != (truth == 1)
+    return {
+        "expected_entropy": result.expected_entropy.mean(dim=1).numpy(),
+        "mutual_information": result.mutual_information.mean(dim=1).numpy(),
+        "logit_spread": logits_of(scores).std(dim=0).mean(dim=1).numpy(),
+        "errors": wrong.mean(axis=1),
+    }
+
+
+def part_means(scores, truth, weights, out):
+    """{part: means [1 + resamples]}: of all members, then of resamples without some member."""
+    members = range(len(scores))
+    chosen = [list(members), *([m for m in members if m != one] for one in members)]
+    found = [parts_of(scores[some], truth) for some in chosen]
+    values = {part: np.stack([f[part] for f in found])[out + 1] for part in PARTS}
+    return {part: (of * weights).sum(axis=1) / weights.sum(axis=1) for part, of in values.items()}
+
+
+def second_hospital():
+    """The same people as the models' own cohort, seen by another hospital's machines.
+
+    Patients are drawn by seed and number: those of the test split are the same there, and no model
+    has learnt from them.
+    """
+    return write_cohort(COHORTS / "phantom-second-hospital", hospital=2, progress=False)
+
+
+def find_causes(runs, resamples):
+    """Rows of ``levels`` and of ``causes``: what each cause raises, and by which factor."""
+    size = runs["usual"][0].settings.size
+    own = Split.read(CONDITIONS["usual"].open(), "test", size)
+    other = Split.read(data.open_track(second_hospital()), "test", size)
+    if list(own.rows["patient"]) != list(other.rows["patient"]):
+        raise SystemExit(
+            "The second hospital has other patients: remove its folder, and run again."
+        )
+    sex = own.rows["sex"].to_numpy()
+    sets = {
+        "usual": (own, np.ones(len(sex))),
+        "men": (own, sex == "M"),
+        "women": (own, sex == "F"),
+        "another hospital": (other, np.ones(len(sex))),
+    }
+    weights = all_and_drawn(own.rows["patient"], resamples)
+    out, means = left_out(len(runs["usual"]), resamples), {}
+    for condition in tqdm(CONDITIONS, desc="conditions"):
+        models = [run.model() for run in runs[condition]]
+        scores = {
+            id(split): members_of(models, split.images)[..., PLACES] for split in (own, other)
+        }
+        for name, (split, chosen) in sets.items():
+            of = part_means(scores[id(split)], split.truth.to_numpy(), weights * chosen, out)
+            means |= {(condition, name, part): values for part, values in of.items()}
+    levels = [
+        {"condition": condition, "set": name, "part": part} | interval(values)
+        for (condition, name, part), values in means.items()
+    ]
+    causes = [
+        {"cause": cause, "part": part} | interval(means[(*have, part)] / means[(*lack, part)])
+        for cause, (have, lack) in CAUSES.items()
+        for part in PARTS
+    ]
+    return levels, causes
 
 
 # --- Does it notice what is no frontal radiograph? ------------------------------------------------
@@ -284,7 +502,7 @@ def image_doubts(models, images, distances, seed=0):
 def find_odd(runs, track, real=None, count=200):
     """Rows of ``odd``: the AUROC with which each measure tells odd images from test images."""
     models, size = [run.model() for run in runs], runs[0].settings.size
-    trained = prepared(track, "train", size)[:2000]
+    trained = images_of(track, track.split("train").iloc[:2000], size)
     distances = [
         LedoitWolf().fit(torch.cat([uncertainty.embed(m, x) for x in trained.split(256)]).numpy())
         for m in models
@@ -296,7 +514,7 @@ def find_odd(runs, track, real=None, count=200):
     }
     lateral = data.open_track(track.folder, views=("lateral",))
     odd["lateral view"] = raw_images(lateral, "test", size)[:count]
-    other = data.open_track(other_hospital())
+    other = data.open_track(second_hospital())
     odd["another hospital"] = raw_images(other, "test", size)[:count]
     if real is not None:
         odd["real radiographs"] = raw_images(real, "train", size)[:count]
@@ -315,73 +533,6 @@ def find_odd(runs, track, real=None, count=200):
     return rows
 
 
-def other_hospital():
-    """A cohort of the second hospital: another detector, and people whom no model has met.
-
-    (With the seed of the models' own cohort, its first patients would be those they learnt from.)
-    """
-    patients = {"train": 30, "valid": 30, "test": 570}
-    return write_cohort(
-        COHORTS / "phantom-other-hospital", patients, seed=1, hospital=2, progress=False
-    )
-
-
-# --- Does it grow where it should? ----------------------------------------------------------------
-
-
-def find_difficulty(runs, resamples):
-    """Rows of ``difficulty``: for each condition and set of images, both parts of doubt."""
-    size = runs["usual"][0].settings.size
-    usual, other = open_condition("usual"), data.open_track(other_hospital())
-    sex = usual.split("test")["sex"].to_numpy()
-    of_test = Split.read(usual, "test", size)
-    of_other = Split.read(other, "test", size)
-    every = np.ones(len(sex), dtype=bool)
-    sets = {
-        "usual": (of_test, every),
-        "men": (of_test, sex == "M"),
-        "women": (of_test, sex == "F"),
-        "another hospital": (of_other, np.ones(len(of_other.patients), dtype=bool)),
-    }
-    rows = []
-    for condition in CONDITIONS:
-        models = [run.model() for run in runs[condition]]
-        doubt = {
-            id(split): summarised("ensemble", models, split.images)[0]
-            for split in (of_test, of_other)
-        }
-        for name, (split, chosen) in sets.items():
-            result, patients = doubt[id(split)], split.patients[chosen]
-            for part in ("expected_entropy", "mutual_information"):
-                values = getattr(result, part).mean(dim=1).numpy()[chosen]
-                draws = [np.arange(len(patients)), *drawn_rows(patients, resamples)]
-                means = [values[drawn].mean() for drawn in draws]
-                rows.append({"condition": condition, "set": name, "part": part} | interval(means))
-    return rows
-
-
-def find_severity(runs, track, test, resamples):
-    """Rows of ``severity``: is there more doubt about subtle findings? Spearman's correlation."""
-    models = [run.model() for run in runs]
-    result = summarised("ensemble", models, test.images)[0]
-    truth = pd.read_csv(track.folder / "truth.csv").set_index("Path")
-    known = truth.loc[[f"{track.folder.name}/{path}" for path in track.split("test")["path"]]]
-    rows = []
-    for place, label in enumerate(SEEN):
-        if f"severity {label}" not in known:
-            continue
-        severity = known[f"severity {label}"].to_numpy()
-        shown = severity > 0
-        for part in ("predictive_entropy", "expected_entropy", "mutual_information"):
-            doubt = getattr(result, part)[:, place].numpy()[shown]
-            draws = [np.arange(shown.sum()), *drawn_rows(test.patients[shown], resamples)]
-            values = [spearmanr(severity[shown][d], doubt[d]).statistic for d in draws]
-            rows.append(
-                {"observation": label, "part": part, "images": int(shown.sum())} | interval(values)
-            )
-    return rows
-
-
 # --- All of it ------------------------------------------------------------------------------------
 
 
@@ -389,28 +540,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
-    parser.add_argument("--resamples", type=int, default=200, help="of the test patients")
+    parser.add_argument("--resamples", type=int, default=400, help="of the test patients")
     parser.add_argument("--real", type=Path, help="a folder of NIH radiographs, as odd images")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     options = parser.parse_args()
     runs = train_all(options.seeds, options.jobs)
     track, course = data.open_track(data.DEFAULT_FOLDER), runs["course"]
-    size = course[0].settings.size
+    models, size = [run.model() for run in course], course[0].settings.size
     valid, test = (Split.read(track, name, size) for name in ("valid", "test"))
+    valid_passes, passes = (all_passes(models, split.images) for split in (valid, test))
     real = data.open_track(options.real) if options.real else None
     drawn = json.loads((track.folder / RECORD).read_text(encoding="utf-8"))
     record = json.loads((course[0].folder / "run.json").read_text(encoding="utf-8"))
+    levels, causes = find_causes(runs, options.resamples)
     result = {
         "seeds": options.seeds,
         "resamples": options.resamples,
         "passes": PASSES,
         "settings": {name: asdict(runs[name][0].settings) for name in ("course", "usual")},
+        "conditions": {name: asdict(case) for name, case in CONDITIONS.items()},
         "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
         "versions": {"cxrlib": metadata.version("cxrlib"), **record["versions"]},
-        "doubt": find_errors(course, valid, test, options.resamples),
-        "severity": find_severity(course, track, test, options.resamples),
+        "doubt": find_errors(passes, test, options.resamples),
+        "predictors": find_predictors(valid_passes, passes, valid, test, options.resamples),
+        "severity": find_severity(passes, track, test, options.resamples),
+        "levels": levels,
+        "causes": causes,
         "odd": find_odd(course, track, real),
-        "difficulty": find_difficulty(runs, options.resamples),
     }
     print(write_json(options.results / "uncertainty.json", rounded(result)))
 

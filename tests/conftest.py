@@ -181,10 +181,3 @@ def heads(monkeypatch):
     """benchmarks/heads.py."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module("heads")
-
-
-@pytest.fixture
-def doubt(monkeypatch):
-    """benchmarks/uncertainty.py."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("uncertainty")

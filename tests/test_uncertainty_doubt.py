@@ -1,17 +1,12 @@
-"""Measures of doubt, what they are good for, and benchmarks/uncertainty.py's figures."""
-
-import inspect
+"""Measures of doubt, and what they are good for."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy import stats
 from torch import nn
-from torchmetrics.functional.classification import binary_calibration_error
 
 from cxrlib import models
-from cxrlib.cohort import write_cohort
 from cxrlib.data import Augmentation
 from cxrlib.explanations import check_images, features_of
 from cxrlib.hierarchy import paper_hierarchy
@@ -172,52 +167,6 @@ def test_images_and_options_out_of_range_are_named(model, images):
             call()
     with pytest.raises(ValueError, match="square"):
         odd_images(images[..., :40])
-
-
-# --- The benchmark --------------------------------------------------------------------------------
-
-
-def test_calibration_error_is_torchmetrics(doubt):
-    rng = np.random.default_rng(0)
-    p = rng.random((500, 1)).astype(np.float32)
-    y = (rng.random((500, 1)) < p**2).astype(int)
-    # torchmetrics compares confidence and accuracy; for scores above one half it is the same.
-    high = p[:, 0] > 0.5
-    ours = doubt.calibration_error(y[high], p[high])
-    theirs = binary_calibration_error(torch.tensor(p[high, 0]), torch.tensor(y[high, 0]), n_bins=10)
-    assert ours == pytest.approx(theirs.item(), abs=1e-5)
-
-
-def test_resamples_take_all_images_of_a_patient(doubt):
-    patients = np.array(["a", "b", "a", "c", "b", "a"])
-    for drawn in doubt.drawn_rows(patients, 20):
-        counts = pd.Series(patients[drawn]).value_counts()
-        times = counts / pd.Series(patients).value_counts().loc[counts.index]
-        assert (times == times.round()).all()
-        assert times.sum() == 3
-
-
-def test_the_other_hospital_has_people_whom_no_model_has_met(doubt, monkeypatch):
-    """Patients are drawn by seed and number: those of one seed are the same at every hospital."""
-    asked = {}
-    monkeypatch.setattr(doubt, "write_cohort", lambda folder, patients, **how: asked.update(how))
-    doubt.other_hospital()
-    assert asked["hospital"] == 2
-    ours = inspect.signature(write_cohort).parameters["seed"].default
-    assert asked["seed"] != ours
-
-
-def test_an_interval_without_the_bootstraps_bias(doubt):
-    values = [0.5, *np.linspace(0.6, 0.8, 101)]  # estimate 0.5, resamples about 0.7
-    found = doubt.interval(values, "x_")
-    assert found["x_mean"] == 0.5
-    assert (found["x_low"] + found["x_high"]) / 2 == pytest.approx(0.5)
-    assert found["x_high"] - found["x_low"] == pytest.approx(0.19)
-
-
-def test_rounding_keeps_the_shape(doubt):
-    value = {"a": [1, 0.123456789, {"b": "c"}], "d": None}
-    assert doubt.rounded(value) == {"a": [1, 0.12346, {"b": "c"}], "d": None}
 
 
 def test_features_at_hand_give_the_same_doubt(model, images):
