@@ -8,12 +8,13 @@ same first weights, the same order of images. The paper's loss is not among them
 for bit (notebook 05, and a test). Runs are kept below runs/methods/, so an interrupted experiment
 goes on where it was.
 
-Every run is measured on the test patients, with ``evaluation.measures``. An interval is a bootstrap
-of seeds and patients at once: each of 400 resamples draws patients, the same for all runs, and one
-seed fewer than there are (with all of them drawn, so few seeds would seem to vary too little). The
-interval is moved by the bootstrap's own bias. Only the calibration error has much of it: with some
-images twice in a resample, any model looks less calibrated than it is. A difference to flat is
-taken seed by seed and patient by patient.
+Every run is measured with ``evaluation.measures`` on ``TESTED`` phantoms: more than the course's own
+test patients, and people whom no run has learnt from. An interval is a bootstrap of seeds and
+patients at once: each of 400 resamples draws patients, the same for all runs, and one seed fewer
+than there are (with all of them drawn, so few seeds would seem to vary too little). The interval is
+moved by the bootstrap's own bias. Only the calibration error has much of it: with some images twice
+in a resample, any model looks less calibrated than it is. A difference to flat is taken seed by
+seed and patient by patient.
 
 On clean labels hinge and product are also trained with other weights of their penalty, with three
 seeds: ``sweep``, in which all methods stand with these seeds.
@@ -34,17 +35,18 @@ import pandas as pd
 from common import RESULTS, parallel, rounded, write_json
 from tqdm import tqdm
 
-from cxrlib import training
-from cxrlib.cohort import RECORD
+from cxrlib import data, training
+from cxrlib.cohort import RECORD, write_cohort
 from cxrlib.configs import read_config
 from cxrlib.evaluation import (
+    Predictions,
     evaluate,
     mean_interval,
     measures,
     patient_weights,
-    read_predictions,
 )
 from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
 
 CONDITIONS = ("clean", "report", "visual", "tenth")
 METHODS = {
@@ -117,45 +119,60 @@ def train_all(tasks, jobs):
 # --- Measuring ------------------------------------------------------------------------------------
 
 RESAMPLES = 400
+TESTED = {"train": 1, "valid": 1, "test": 2400}
 
 
-def read_test(folder, hierarchy, repair=None):
-    """(truth, scores, patients) of a run's test images; ``repair`` makes the scores coherent first,
-    see ``Hierarchy.make_coherent``.
-    """
-    test = read_predictions(folder / "predictions.csv").split("test")
-    scores = hierarchy.make_coherent(test.scores, repair) if repair else test.scores
-    return test.truth, scores, test.about["patient"]
+def open_tested():
+    """The phantoms that all runs are measured on; drawn now if they are not there."""
+    folder = data.DEFAULT_FOLDER.with_name("phantom-tested")
+    return data.open_track(write_cohort(folder, TESTED, seed=1, progress=False))
 
 
-def measure(folder, hierarchy, resamples=None, repair=None):
-    """The measures of one run on its test images: DataFrame [1 + resamples, measures].
+def score_run(folder):
+    """``Predictions`` of a run, of the test images of ``open_tested``."""
+    track, hierarchy = open_tested(), paper_hierarchy()
+    track = replace(track, table=track.split("test").reset_index(drop=True))
+    scores = training.score(training.find_run(folder, hierarchy), track).astype(float)
+    truth = hierarchy.derive(track.table[list(OBSERVATIONS)])
+    return Predictions(track.table[["patient"]], truth, scores)
+
+
+def repaired(scored, hierarchy):
+    """The same ``Predictions`` by task, and beside flat's those made coherent afterwards."""
+    made = {
+        replace(task, method=name): replace(test, scores=hierarchy.make_coherent(test.scores, how))
+        for task, test in scored.items()
+        if task.method == "flat"
+        for name, how in REPAIRS.items()
+    }
+    return scored | made
+
+
+def measure(test, hierarchy, resamples=None):
+    """The measures of ``Predictions``: DataFrame [1 + resamples, measures].
 
     Row 0 is measured on the images as they are, the others on resamples of the patients: the same
     ones for every run.
     """
     resamples = RESAMPLES if resamples is None else resamples
-    truth, scores, patients = read_test(folder, hierarchy, repair)
-    drawn = patient_weights(len(truth), patients, resamples, seed=0)
-    weights = np.concatenate([np.ones((1, len(truth))), drawn])
-    return measures(truth, scores, hierarchy, weights)
+    drawn = patient_weights(len(test.truth), test.about["patient"], resamples, seed=0)
+    weights = np.concatenate([np.ones((1, len(test.truth))), drawn])
+    return measures(test.truth, test.scores, hierarchy, weights)
 
 
 ENDS = ("difference", "low", "high")
 
 
-def by_label(folders, hierarchy):
+def by_label(scored):
     """Rows by condition, method and label: how well it is told, how much better than by flat.
 
     ``auroc`` and ``ap`` are means over the seeds; ``…_difference`` to flat, with a 95% t-interval
     over the seeds: of the luck of training alone, the patients being these.
     """
-    told = {}
-    for task, folder in folders.items():
-        ways = {task.method: None} | (REPAIRS if task.method == "flat" else {})
-        for method, repair in ways.items():
-            table = evaluate(*read_test(folder, hierarchy, repair)[:2]).per_label
-            told[task.condition, method, task.seed] = table
+    told = {
+        (task.condition, task.method, task.seed): evaluate(test.truth, test.scores).per_label
+        for task, test in scored.items()
+    }
     table = pd.concat(told, names=["condition", "method", "seed"])
     table = table.rename(columns={"average_precision": "ap"})[["positives", "auroc", "ap"]]
     rows = []
@@ -222,15 +239,15 @@ def _resampled(values, seed):
     return np.stack([values[draw, 1 + r].mean(axis=0) for r, draw in enumerate(draws)])
 
 
-def write_results(folders, results):
-    """Measure all runs and store what was found; returns the summary."""
+def write_results(folders, scored, results):
+    """Measure all runs and store what was found; returns the summary.
+
+    ``folders`` and ``scored`` are by task: of the run, and ``score_run``'s.
+    """
     hierarchy = paper_hierarchy()
-    bar = tqdm(folders.items(), desc="measuring", unit="run")
-    measured = {task: measure(folder, hierarchy) for task, folder in bar}
-    for task, folder in folders.items():
-        if task.method == "flat":
-            for name, how in REPAIRS.items():
-                measured[replace(task, method=name)] = measure(folder, hierarchy, repair=how)
+    scored = repaired(scored, hierarchy)
+    bar = tqdm(scored.items(), desc="measuring", unit="run")
+    measured = {task: measure(test, hierarchy) for task, test in bar}
     records = [json.loads((folder / "run.json").read_text()) for folder in folders.values()]
     seconds = {task: r["seconds"] for task, r in zip(folders, records, strict=True)}
     runs = [
@@ -248,6 +265,7 @@ def write_results(folders, results):
     opened = {c: read_config(f"methods-{c}") for c in dict.fromkeys(t.condition for t in folders)}
     cohort = next(iter(opened.values())).open()[0].folder / RECORD
     drawn = json.loads(Path(cohort).read_text(encoding="utf-8"))
+    asked = next(iter(scored.values()))
     write_json(
         results / "methods.json",
         {
@@ -261,14 +279,16 @@ def write_results(folders, results):
                 for name, config in opened.items()
             },
             "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
+            "tested": {
+                "images": len(asked.truth),
+                "patients": int(asked.about["patient"].nunique()),
+            },
             "versions": {
                 "cxrlib": metadata.version("cxrlib"),
                 **records[0]["versions"],
             },
             "summary": summary.round(5).reset_index().to_dict("records"),
-            "labels": rounded(
-                by_label({t: f for t, f in folders.items() if t not in swept}, hierarchy)
-            ),
+            "labels": rounded(by_label({t: s for t, s in scored.items() if t not in swept})),
             "sweep": summarise(beside | swept).round(5).reset_index().to_dict("records")
             if swept
             else [],
@@ -287,7 +307,9 @@ def main():
     options = parser.parse_args()
     tasks = grid(seeds=options.seeds) + sweep(min(3, options.seeds))
     folders = train_all(tasks, options.jobs)
-    summary = write_results(folders, options.results)
+    open_tested()  # drawn once, before several processes want it
+    scored = parallel(score_run, list(folders.values()), options.jobs, "scores")
+    summary = write_results(folders, dict(zip(folders, scored, strict=True)), options.results)
     print(summary.xs("macro_auroc_observations", level="measure").round(4).to_string())
 
 

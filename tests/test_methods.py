@@ -1,5 +1,6 @@
 """benchmarks/methods.py: which runs there are, and how they become a table."""
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import methods as benchmark
 from methods import Task
 
 from cxrlib import configs, training
+from cxrlib.cohort import write_cohort
 from cxrlib.evaluation import evaluate, read_predictions
 from cxrlib.hierarchy import paper_hierarchy
 
@@ -52,6 +54,7 @@ def runs(chexpert_folder, tmp_path, monkeypatch):
         lambda name: configs.Config(name, {"labels": "truth"}, quick, {}),
     )
     monkeypatch.setattr(benchmark, "SWEEP", dict(list(benchmark.SWEEP.items())[:1]))
+    monkeypatch.setattr(benchmark, "open_tested", lambda: track[0])
     tasks = benchmark.grid(["clean"], ["flat", "max-constraint"], seeds=2) + benchmark.sweep(1)
     return {task: task.train() for task in tasks}
 
@@ -59,21 +62,32 @@ def runs(chexpert_folder, tmp_path, monkeypatch):
 def test_a_run_is_measured_on_its_test_images(runs):
     folder = next(iter(runs.values()))
     assert "clean-flat-seed0" in folder.name
-    measured = benchmark.measure(folder, paper_hierarchy(), resamples=7)
+    scored = benchmark.score_run(folder)
+    measured = benchmark.measure(scored, paper_hierarchy(), resamples=7)
     assert measured.shape == (8, 8)
     test = read_predictions(folder / "predictions.csv").split("test")
     expected = evaluate(test.truth, test.scores).summary
     assert measured.loc[0, "macro_auroc"] == pytest.approx(expected["macro_auroc"])
     assert measured.loc[1:, "macro_auroc"].nunique() > 1
-    coherent = benchmark.measure(runs[Task("clean", "max-constraint", 0)], paper_hierarchy(), 2)
-    assert (coherent["soft"] == 0).all()
+    pd.testing.assert_frame_equal(scored.scores, test.scores, atol=1e-5)
+    own = benchmark.score_run(runs[Task("clean", "max-constraint", 0)])
+    assert (benchmark.measure(own, paper_hierarchy(), 2)["soft"] == 0).all()
+
+
+def test_runs_are_tested_on_people_none_of_them_has_learnt_from(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(benchmark, "write_cohort", lambda f, p, **how: asked.update(how) or f)
+    monkeypatch.setattr(benchmark.data, "open_track", str)
+    assert benchmark.open_tested().endswith("phantom-tested")
+    assert asked["seed"] != inspect.signature(write_cohort).parameters["seed"].default
 
 
 def test_runs_become_a_record(runs, chexpert_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "RESAMPLES", 5)
     record = '{"generator": "g", "seed": 0, "size": 64, "images": 32}'
     (chexpert_folder / benchmark.RECORD).write_text(record)
-    benchmark.write_results(runs, tmp_path / "results")
+    scored = {task: benchmark.score_run(folder) for task, folder in runs.items()}
+    benchmark.write_results(runs, scored, tmp_path / "results")
     stored = json.loads((tmp_path / "results" / "methods.json").read_text())
     table, by_run = pd.DataFrame(stored["summary"]), pd.DataFrame(stored["runs"])
     assert set(table["method"]) == {"flat", "max-constraint", *benchmark.REPAIRS}
@@ -102,10 +116,10 @@ def test_runs_become_a_record(runs, chexpert_folder, tmp_path, monkeypatch):
         half = 12.706 * np.std(gains, ddof=1) / np.sqrt(2)
         assert row["auroc_high"] - row["auroc_difference"] == pytest.approx(half, rel=1e-2)
     swept = pd.DataFrame(stored["sweep"])
-    assert set(swept["method"]) == set(table["method"]) | {"hinge, λ = 0.03"}
+    assert set(swept["method"]) == set(table["method"]) | {"hinge, λ = 0.1"}
     assert stored["sweep seeds"] == [0]
-    first = by_run.query("method == 'hinge, λ = 0.03'").iloc[0]
-    chosen = swept.query("method == 'hinge, λ = 0.03' and measure == 'macro_auroc'").iloc[0]
+    first = by_run.query("method == 'hinge, λ = 0.1'").iloc[0]
+    chosen = swept.query("method == 'hinge, λ = 0.1' and measure == 'macro_auroc'").iloc[0]
     assert chosen["mean"] == pytest.approx(first["macro_auroc"], abs=1e-4)
     base = by_run.query("method == 'flat' and seed == 0")["macro_auroc"].item()
     assert chosen["difference"] == pytest.approx(first["macro_auroc"] - base, abs=1e-4)
