@@ -8,8 +8,8 @@ same first weights, the same order of images. The paper's loss is not among them
 for bit (notebook 05, and a test). Runs are kept below runs/methods/, so an interrupted experiment
 goes on where it was.
 
-Every run is measured with ``evaluation.measures`` on ``TESTED`` phantoms: more than the course's own
-test patients, and people whom no run has learnt from. An interval is a bootstrap of seeds and
+Every run is measured with ``evaluation.measures`` on ``TESTED`` phantoms: more than the course's
+own test patients, and people whom no run has learnt from. An interval is a bootstrap of seeds and
 patients at once: each of 400 resamples draws patients, the same for all runs, and one seed fewer
 than there are (with all of them drawn, so few seeds would seem to vary too little). The interval is
 moved by the bootstrap's own bias. Only the calibration error has much of it: with some images twice
@@ -32,8 +32,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import RESULTS, parallel, rounded, write_json
-from tqdm import tqdm
+from common import HIERARCHY, RESULTS, parallel, rounded, write_json
+from where import depths
 
 from cxrlib import data, training
 from cxrlib.cohort import RECORD, write_cohort
@@ -45,7 +45,6 @@ from cxrlib.evaluation import (
     measures,
     patient_weights,
 )
-from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 
 CONDITIONS = ("clean", "report", "visual", "tenth")
@@ -130,17 +129,17 @@ def open_tested():
 
 def score_run(folder):
     """``Predictions`` of a run, of the test images of ``open_tested``."""
-    track, hierarchy = open_tested(), paper_hierarchy()
+    track = open_tested()
     track = replace(track, table=track.split("test").reset_index(drop=True))
-    scores = training.score(training.find_run(folder, hierarchy), track).astype(float)
-    truth = hierarchy.derive(track.table[list(OBSERVATIONS)])
+    scores = training.score(training.find_run(folder, HIERARCHY), track).astype(float)
+    truth = HIERARCHY.derive(track.table[list(OBSERVATIONS)])
     return Predictions(track.table[["patient"]], truth, scores)
 
 
-def repaired(scored, hierarchy):
+def repaired(scored):
     """The same ``Predictions`` by task, and beside flat's those made coherent afterwards."""
     made = {
-        replace(task, method=name): replace(test, scores=hierarchy.make_coherent(test.scores, how))
+        replace(task, method=name): replace(test, scores=HIERARCHY.make_coherent(test.scores, how))
         for task, test in scored.items()
         if task.method == "flat"
         for name, how in REPAIRS.items()
@@ -148,7 +147,7 @@ def repaired(scored, hierarchy):
     return scored | made
 
 
-def measure(test, hierarchy, resamples=None):
+def measure(test, resamples=None):
     """The measures of ``Predictions``: DataFrame [1 + resamples, measures].
 
     Row 0 is measured on the images as they are, the others on resamples of the patients: the same
@@ -157,7 +156,7 @@ def measure(test, hierarchy, resamples=None):
     resamples = RESAMPLES if resamples is None else resamples
     drawn = patient_weights(len(test.truth), test.about["patient"], resamples, seed=0)
     weights = np.concatenate([np.ones((1, len(test.truth))), drawn])
-    return measures(test.truth, test.scores, hierarchy, weights)
+    return measures(test.truth, test.scores, HIERARCHY, weights)
 
 
 ENDS = ("difference", "low", "high")
@@ -166,13 +165,15 @@ ENDS = ("difference", "low", "high")
 def by_label(scored):
     """Rows by condition, method and label: how well it is told, how much better than by flat.
 
+    "depth 0" and so on are means over the labels so far below a root (by the longest way).
     ``auroc`` and ``ap`` are means over the seeds; ``…_difference`` to flat, with a 95% t-interval
     over the seeds: of the luck of training alone, the patients being these.
     """
-    told = {
-        (task.condition, task.method, task.seed): evaluate(test.truth, test.scores).per_label
-        for task, test in scored.items()
-    }
+    told, depth = {}, pd.Series(depths(HIERARCHY), HIERARCHY.labels).map("depth {}".format)
+    for task, test in scored.items():
+        each = evaluate(test.truth, test.scores).per_label
+        means = each.groupby(depth.loc[each.index].to_numpy()).mean()
+        told[task.condition, task.method, task.seed] = pd.concat([each, means.rename_axis("label")])
     table = pd.concat(told, names=["condition", "method", "seed"])
     table = table.rename(columns={"average_precision": "ap"})[["positives", "auroc", "ap"]]
     rows = []
@@ -239,15 +240,10 @@ def _resampled(values, seed):
     return np.stack([values[draw, 1 + r].mean(axis=0) for r, draw in enumerate(draws)])
 
 
-def write_results(folders, scored, results):
-    """Measure all runs and store what was found; returns the summary.
-
-    ``folders`` and ``scored`` are by task: of the run, and ``score_run``'s.
+def write_results(folders, scored, measured, results):
+    """Store what was found; returns the summary. All by task: the run's folder, what ``score_run``
+    and ``repaired`` made of it, and ``measure`` of that.
     """
-    hierarchy = paper_hierarchy()
-    scored = repaired(scored, hierarchy)
-    bar = tqdm(scored.items(), desc="measuring", unit="run")
-    measured = {task: measure(test, hierarchy) for task, test in bar}
     records = [json.loads((folder / "run.json").read_text()) for folder in folders.values()]
     seconds = {task: r["seconds"] for task, r in zip(folders, records, strict=True)}
     runs = [
@@ -308,8 +304,11 @@ def main():
     tasks = grid(seeds=options.seeds) + sweep(min(3, options.seeds))
     folders = train_all(tasks, options.jobs)
     open_tested()  # drawn once, before several processes want it
-    scored = parallel(score_run, list(folders.values()), options.jobs, "scores")
-    summary = write_results(folders, dict(zip(folders, scored, strict=True)), options.results)
+    scores = parallel(score_run, list(folders.values()), options.jobs, "scores")
+    scored = repaired(dict(zip(folders, scores, strict=True)))
+    tables = parallel(measure, list(scored.values()), options.jobs, "measures")
+    measured = dict(zip(scored, tables, strict=True))
+    summary = write_results(folders, scored, measured, options.results)
     print(summary.xs("macro_auroc_observations", level="measure").round(4).to_string())
 
 
