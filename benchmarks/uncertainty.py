@@ -344,6 +344,13 @@ def predictor_figures(valid_scores, scores, valid, test, weights):
 THIRDS = ("subtle", "middling", "marked")
 
 
+def in_thirds(severity):
+    """Which third of those that show a finding each image belongs to; or "absent": [N]."""
+    third, shown = np.full(len(severity), "absent", dtype=object), severity > 0
+    third[shown] = pd.qcut(severity[shown], 3, labels=THIRDS).astype(object)
+    return third
+
+
 def find_severity(passes, track, test, resamples):
     """Rows of ``severity``: the ensemble's score and doubt by how marked a finding is.
 
@@ -364,9 +371,7 @@ def find_severity(passes, track, test, resamples):
         if f"severity {label}" not in known:
             continue
         severity = known[f"severity {label}"].to_numpy()
-        shown = severity > 0
-        third = np.full(len(severity), "absent", dtype=object)
-        third[shown] = pd.qcut(severity[shown], 3, labels=THIRDS).astype(object)
+        shown, third = severity > 0, in_thirds(severity)
         for measure, of in values.items():
             of = of[:, place].numpy()
             for name in ("absent", *THIRDS):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from cxrlib.evaluation import EvaluationError
 from cxrlib.hierarchy import Hierarchy, paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.uncertainty import (
@@ -26,6 +27,7 @@ from cxrlib.uncertainty import (
     specificity,
     statements,
     tree_control,
+    weighted_sets,
 )
 
 # --- Conformal prediction -------------------------------------------------------------------------
@@ -108,6 +110,46 @@ def test_joint_limits_cover_an_image_on_all_labels_at_once():
             found.append(held.all(axis=1).mean())
     assert np.mean(alone) < 0.6
     assert np.mean(joint) == pytest.approx(0.9, abs=0.015)
+
+
+def test_equal_weights_are_no_weights():
+    rng = np.random.default_rng(8)
+    (fit, known), (scores, _) = drawn(rng, 400), drawn(rng, 150)
+    for level in (1.0, 7.0):
+        found = weighted_sets(fit, known, scores, np.full(400, level), np.full(150, level))
+        pd.testing.assert_frame_equal(found, conformal_sets(scores, fit_conformal(fit, known)))
+
+
+def test_true_weights_keep_a_promise_among_images_of_another_kind():
+    """Half of the images are easy, half are hard; among the new ones nine in ten are hard."""
+    rng = np.random.default_rng(9)
+
+    def mixed(count, hard):
+        kind = rng.random(count) < hard
+        truth = (rng.random(count) < 0.4).astype(float)
+        signal = np.where(kind, 0.5, 4.0) * (2 * truth - 1) + rng.normal(size=count)
+        scores = 1 / (1 + np.exp(-signal))
+        return pd.DataFrame({"a": scores}), pd.DataFrame({"a": truth}), np.where(kind, 9.0, 1.0)
+
+    plain, weighted = [], []
+    for _ in range(80):
+        (fit, known, weights), (scores, truth, own) = mixed(200, 0.5), mixed(300, 0.9)
+        sets = weighted_sets(fit, known, scores, weights, own)
+        weighted.append(is_covered(sets, truth).mean().item())
+        sets = conformal_sets(scores, fit_conformal(fit, known))
+        plain.append(is_covered(sets, truth).mean().item())
+    assert np.mean(plain) < 0.86
+    assert np.mean(weighted) == pytest.approx(0.91, abs=0.015)
+
+
+def test_an_image_that_counts_for_more_than_all_others_is_promised_nothing():
+    scores, truth = pd.DataFrame({"a": [0.2, 0.4]}), pd.DataFrame({"a": [0.0, 1.0]})
+    new = pd.DataFrame({"a": [0.0, 1.0]})
+    assert (weighted_sets(scores, truth, new, [1, 1], [99, 99]) == "unsure").all(axis=None)
+    with pytest.raises(EvaluationError, match="weights: expected numbers above 0"):
+        weighted_sets(scores, truth, new, [1, 0], [1, 1])
+    with pytest.raises(EvaluationError, match="new_scores: expected the labels of scores"):
+        weighted_sets(scores, truth, new.rename(columns={"a": "b"}), [1, 1], [1, 1])
 
 
 def test_joint_limits_by_hand():

@@ -28,4 +28,5 @@ from cxrlib.uncertainty.promises import (
     specificity,
     statements,
     tree_control,
+    weighted_sets,
 )

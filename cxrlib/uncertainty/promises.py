@@ -148,6 +148,54 @@ def conformal_sets(scores, limits, groups=None):
     return pd.DataFrame(out, index=scores.index)
 
 
+def weighted_sets(scores, truth, new_scores, weights, new_weights, alpha=0.1):
+    """Sets for images of another kind than the limits are fitted on, which only looks differ.
+
+    Weighted conformal prediction (Tibshirani et al. 2019, eq. 8): an image of the old kind counts
+    by how much oftener its like is met among the new ones. If these weights are the true ratio of
+    the densities, and the truth depends on what an image shows as it did before, new images are
+    covered as promised, on average; a ratio that is guessed promises nothing. Class by class, as
+    ``fit_conformal`` does it.
+
+    Parameters
+    ----------
+    scores, truth : DataFrames [N, L] of the old images: probabilities, and 0, 1 or NaN.
+    new_scores : DataFrame [M, L] with the same columns.
+    weights, new_weights : [N] and [M], above 0: of both kinds of images.
+    alpha : how often the sets may miss the truth, 0 < α < 1.
+
+    Returns
+    -------
+    DataFrame [M, L] as of ``conformal_sets``.
+    """
+    checks.share("alpha", alpha)
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
+    new_scores = checks.probabilities(new_scores, "new_scores")
+    if list(new_scores) != list(scores):
+        raise EvaluationError("new_scores: expected the labels of scores, in their order.")
+    weights = checks.by_row(weights, scores, "weights").to_numpy(dtype=float)
+    new_weights = checks.by_row(new_weights, new_scores, "new_weights").to_numpy(dtype=float)
+    for name, values in (("weights", weights), ("new_weights", new_weights)):
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise EvaluationError(f"{name}: expected numbers above 0.")
+    out = {}
+    for label in scores:
+        p, y, new = (t[label].to_numpy() for t in (scores, truth, new_scores))
+        absent = new <= _weighted_limits(p[y == 0], weights[y == 0], new_weights, alpha)
+        present = 1 - new <= _weighted_limits(1 - p[y == 1], weights[y == 1], new_weights, alpha)
+        out[label] = SETS[absent + 2 * present]
+    return pd.DataFrame(out, index=new_scores.index)
+
+
+def _weighted_limits(strangeness, weights, new_weights, alpha):
+    """The limit of each new image [M]: the new one counts as infinitely strange."""
+    order = np.argsort(strangeness)
+    reached = weights[order].cumsum()
+    total = weights.sum() + new_weights
+    place = np.searchsorted(reached, (1 - alpha) * total - 1e-9)
+    return np.append(strangeness[order], np.inf)[np.minimum(place, len(order))]
+
+
 def is_covered(sets, truth):
     """Whether each set holds the truth: DataFrame of 1, 0, and NaN where the truth is unknown.
 
