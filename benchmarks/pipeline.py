@@ -189,7 +189,7 @@ def measure(valid, stream, resamples):
 def with_intruders(experts, track, size, share=0.1):
     """The test images, so many of them exchanged for images that are no frontal radiographs."""
     rows = track.split("test").reset_index(drop=True)
-    raw, truth = doubts.raw_images(track, "test", size), rows[SEEN].to_numpy(dtype=float)
+    raw, truth = doubts.raw_images(track, "test", size), rows[SEEN].to_numpy(dtype=float, copy=True)
     lateral = data.open_track(track.folder, views=("lateral",))
     odd = uncertainty.odd_images(raw / 255)
     kinds = {kind: (images * 255).round().to(torch.uint8) for kind, images in odd.items()}
