@@ -390,8 +390,9 @@ fig, axes = plots.figure(1, 2, 11, 5.2)
 for axis, measure in zip(axes, ("score", "entropy"), strict=True):
     for label, curve in severity.loc[measure, THIRDS].iterrows():
         colour = plots.ORANGE if subtle[label] < 0.2 else plots.GREY
-        axis.plot(THIRDS[1:], curve[THIRDS[1:]], "o-", color=colour)
-        axis.plot(THIRDS[:2], curve[THIRDS[:2]], "o:", color=colour)
+        axis.plot(range(4), curve, "o:", color=colour)
+        axis.plot(range(1, 4), curve.iloc[1:], "-", color=colour)
+    axis.set_xticks(range(4), THIRDS)
     axis.set_title(f"{measure}, mean of the images", fontsize=12, loc="left")
     axis.set_ylim(0, None)
 fig.suptitle(
@@ -430,8 +431,8 @@ print("subtle ones score below 0.2:", ", ".join(subtle.index[subtle < 0.2]) or "
 PARTS = {
     "expected_entropy": "aleatoric (expected entropy)",
     "mutual_information": "epistemic (mutual information)",
-    "logit_spread": "spread of the members' logits",
-    "errors": "errors",
+    "logit_spread": "spread of logits (of the members)",
+    "errors": "errors (at 0.5)",
 }
 causes = pd.DataFrame(record["causes"])
 order = list(dict.fromkeys(causes["cause"]))
