@@ -161,15 +161,16 @@ class MaxConstraint(nn.Module):
         super().__init__()
         self.edges = hierarchy.edges_bottom_up
 
-    def highest(self, logits):
-        """For every label the highest logit of itself and all below it: [B, L]."""
-        of = list(logits.unbind(dim=1))
+    def highest(self, values):
+        """For every label the highest value [B, L] of itself and all below it: [B, L]."""
+        of = list(values.unbind(dim=1))
         for parent, child in self.edges:  # from the bottom up, so each passes on all below it
             of[parent] = torch.maximum(of[parent], of[child])
         return torch.stack(of, dim=1)
 
     def forward(self, logits):
-        return self.highest(logits).sigmoid()
+        # The maximum comes last: a processor may round sigmoid(x) otherwise at the end of a tensor.
+        return self.highest(logits.sigmoid())
 
 
 class MaxConstraintLoss(nn.Module):
