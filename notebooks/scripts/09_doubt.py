@@ -422,9 +422,9 @@ print("subtle ones score below 0.2:", ", ".join(subtle.index[subtle < 0.2]) or "
 
 # %% [markdown]
 # More doubt about subtle ones holds for some findings, less for others. The left panel tells why. The fainter a finding,
-# the lower its score; and entropy is highest at one half. Where marked ones score above that, a fainter one comes nearer to
-# it, and is doubted more. Where they never reach it, a fainter one moves away, and is doubted *less*. The three in orange
-# are hardly told from nothing, subtle or marked. What is missed, is missed with little doubt.
+# the lower its score; and entropy is highest at one half. Where subtle ones still score about one half, they are nearer to it
+# than marked ones, and doubted more. Where they score far below, they are further from it, and doubted *less*. The three in
+# orange are hardly told from nothing, subtle or marked. What is missed, is missed with little doubt.
 #
 # **Causes of doubt.** Seven ensembles of five were trained, of smaller models. If names mean anything, wrong labels should
 # raise the aleatoric part, and lack of experience the epistemic part. But models that read fewer patients as many times
