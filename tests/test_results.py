@@ -456,10 +456,41 @@ def test_each_measure_met_each_kind_of_odd_image(doubted):
 
 
 def test_every_condition_met_every_set(doubted):
-    rows = pd.DataFrame(doubted["difficulty"])
-    assert len(rows) == 4 * 4 * 2
+    rows = pd.DataFrame(doubted["levels"])
+    assert len(rows) == 7 * 4 * 4
+    assert len(doubted["conditions"]) == 7
     assert (rows["mean"] > 0).all()
     assert (rows["low"] <= rows["high"]).all()
+
+
+def test_few_patients_and_few_steps_do_what_notebook_09_says(doubted):
+    rows = pd.DataFrame(doubted["causes"]).set_index(["part", "cause"])
+    epistemic, errors = rows.loc["mutual_information"], rows.loc["errors"]
+    tenths = ["a tenth of the patients, each its own", "a tenth of the patients, the same"]
+    assert (epistemic.loc[tenths, "low"] > 5).all()
+    assert epistemic.loc["an eighth of the steps", "high"] < 0.5
+    assert (errors.loc[[*tenths, "an eighth of the steps", "a tenth of both"], "low"] > 1.2).all()
+
+
+def test_promises_are_kept_where_they_were_made_and_near_the_law():
+    stored = read("promises.json")
+    assert stored["phantom"]["generator"] == cohort.GENERATOR
+    rows = pd.DataFrame(stored["rows"]).set_index(["way", "side", "label"])
+    assert not rows.index.duplicated().any()
+    promised = 1 - stored["alpha"]
+    for way in ("here", "elsewhere, made there"):
+        for side in ("the sick", "the healthy"):
+            part = rows.loc[way, side]
+            assert len(part) == len(OBSERVATIONS)
+            assert part["mean"].between(promised - 0.01, promised + 0.03).all()
+            assert (part["low"] - part["law_low"]).abs().max() < 0.1
+            assert (part["high"] - part["law_high"]).abs().max() < 0.1
+    for way in stored["real"]:
+        assert rows.loc[way]["mean"].min() < 0.3
+    thirds = [
+        rows.loc[("here", third), "mean"].mean() for third in ("subtle", "middling", "marked")
+    ]
+    assert thirds == sorted(thirds)
 
 
 def test_what_the_course_makes_coherent_breaks_nothing():
