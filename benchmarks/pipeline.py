@@ -38,7 +38,7 @@ from common import HIERARCHY, RESULTS, equalised, provenance, rounded, versions,
 from sklearn.covariance import LedoitWolf
 from tqdm import tqdm
 
-from cxrlib import data, evaluation, training, uncertainty
+from cxrlib import data, evaluation, uncertainty
 
 SEEN = doubts.SEEN
 STAGES = ("one model", "ensemble", "temperature", "gate")
@@ -217,8 +217,7 @@ def main():
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     options = parser.parse_args()
     track = data.open_track(data.DEFAULT_FOLDER)
-    folders = [doubts.train_one(("course", seed)) for seed in range(options.seeds)]
-    runs = [training.find_run(folder, HIERARCHY) for folder in folders]
+    runs = doubts.course_runs(options.seeds)
     experts, size = experts_of(runs, track), runs[0].settings.size
     valid = from_split(experts, track, size, "valid")
     other = data.open_track(doubts.second_hospital())

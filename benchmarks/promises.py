@@ -30,13 +30,13 @@ import numpy as np
 import pandas as pd
 import torch
 import uncertainty as doubts
-from common import HIERARCHY, RESULTS, images_of, provenance, rounded, versions, which, write_json
+from common import RESULTS, images_of, provenance, rounded, versions, which, write_json
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from cxrlib import cohort, data, training, uncertainty
+from cxrlib import cohort, data, uncertainty
 
 SEEN = doubts.SEEN
 ALPHA = 0.1
@@ -195,8 +195,7 @@ def main():
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     options = parser.parse_args()
     track = data.open_track(data.DEFAULT_FOLDER)
-    folders = [doubts.train_one(("course", seed)) for seed in range(options.seeds)]
-    runs = [training.find_run(folder, HIERARCHY) for folder in folders]
+    runs = doubts.course_runs(options.seeds)
     models, size = [run.model() for run in runs], runs[0].settings.size
     ours = Images(models, track, size, "test")
     theirs = Images(models, data.open_track(doubts.second_hospital()), size, "test")

@@ -109,6 +109,12 @@ def train_one(task):
     return run.folder
 
 
+def course_runs(seeds):
+    """The course's models, one for each seed: found, or trained one after the other."""
+    folders = [train_one(("course", seed)) for seed in range(seeds)]
+    return [training.find_run(folder, HIERARCHY) for folder in folders]
+
+
 def train_all(seeds, jobs):
     """{condition: one run a seed}, in the order of the seeds."""
     for case in CONDITIONS.values():  # a cohort is written once, before several processes want it
