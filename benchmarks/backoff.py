@@ -12,11 +12,12 @@ Four policies speak about the same test images of the course's own model (config
 - ``control``: what is shown, label by label, by conformal p-values over the graph (Tyagi and Guo
   2023).
 
-Each is promised the same risk: that on average over patients so many of their images hold any wrong
-statement. The test patients are split in two at random, many times; one half sets the threshold (or
-the p-values), the other is spoken about. The models take turns. What is said of a patient is
-averaged over the splits in which he or she was spoken about; an interval is a bootstrap of patients
-on these averages, and a difference to silence is taken patient by patient.
+Each accepts the same risk: that on average over patients so many of their images hold any wrong
+statement. For ``control`` that is an aim, for the others a promise. The test patients are split in
+two at random, many times; one half sets the threshold (or the p-values), the other is spoken about.
+The models take turns. What is said of a patient is averaged over the splits in which he or she was
+spoken about; an interval is a bootstrap of patients on these averages, and a difference to silence
+is taken patient by patient.
 
 ``named``, ``group_only`` and ``nothing`` are shares of the true findings (``specificity``: a group
 counts where it is said for itself), ``information`` counts a group by how rare it is. ``risk`` is

@@ -14,13 +14,16 @@ any answer, is built in four steps (``STAGES``):
 
 Each is asked about the phantom's test patients; the same people at the second hospital; the test
 patients with one image in ten exchanged for one that is no frontal radiograph, where any answer
-counts as wrong; and real radiographs, with the labels they come with. Two things are measured:
+counts as wrong; and real radiographs, with the labels they come with. Measured are:
 
 - ``risk at 80%``: the share of wrong answers, when the most doubtful fifth is withheld (not given
   for a gate that refuses more than a fifth);
+- ``missed`` and ``false alarms``: of the findings that are there, and of those that are not, how
+  many are answered wrongly under that promise, which is one for both;
 - ``risk`` and ``coverage`` of a promise: the threshold on doubt is chosen on validation patients by
   conformal risk control (Angelopoulos et al. 2022), so that on average over patients at most
-  ``ALPHA`` of the fourteen answers are wrong.
+  ``ALPHA`` of the fourteen answers are wrong. (Temperatures, gate and threshold, and the models'
+  checkpoints, are chosen on the same validation patients: strictly, each would need its own.)
 
 Intervals are those of benchmarks/uncertainty.py: patients, and one model left out. The result goes
 to results/pipeline.json.
@@ -149,12 +152,19 @@ def figures(stage, members, valid, stream, weights):
     known = np.isfinite(asked.wrong)
     counted = np.repeat(weights[:, :, None], len(SEEN), axis=2)[:, known]
     wrong, doubt = asked.wrong[known], asked.doubt[known]
-    given, total = doubt <= threshold, counted.sum(axis=1)
+    given, total, truth = doubt <= threshold, counted.sum(axis=1), stream.truth[known]
+
+    def of_side(value):
+        here = counted[:, truth == value]
+        return here @ (wrong * given)[truth == value] / here.sum(axis=1)
+
     return {
         "risk at 80%": doubts.curve_figures(wrong, doubt, counted)[1],
         "error rate": counted @ wrong / total,
         "risk": counted @ (wrong * given) / total,
         "coverage": counted @ given / total,
+        "missed": of_side(1),
+        "false alarms": of_side(0),
         "refused": weights @ (asked.doubt > 0.5).all(axis=1) / weights.sum(axis=1),
     }
 

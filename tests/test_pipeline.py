@@ -86,4 +86,8 @@ def test_parts_that_should_gain_do():
     assert rows["gate", "refused"]["mean"] == pytest.approx(
         pipeline.gate(valid.distances, stream.distances)[1].mean()
     )
+    gives = rows["temperature", "missed"]["mean"], rows["temperature", "false alarms"]["mean"]
+    shares = (stream.truth == 1).mean(), (stream.truth == 0).mean()
+    wrong_of_odd = rows["temperature", "risk"]["mean"] - np.dot(gives, shares)
+    assert 0 <= wrong_of_odd <= (stream.truth == -1).mean() + 1e-9
     assert rows["gate", "coverage"]["mean"] < 1 - rows["gate", "refused"]["mean"] + 1e-9

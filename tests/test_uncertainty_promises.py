@@ -1,5 +1,7 @@
 """Conformal sets and backing off: by hand, against crepes, and over many draws."""
 
+import itertools
+
 import crepes
 import numpy as np
 import pandas as pd
@@ -442,3 +444,26 @@ def test_bad_values_and_options_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_control_over_the_graph_is_no_promise():
+    """On a chain, images that lack a label but have its parents look like it: 0.25, not 0.1."""
+    names = ["Opacity", "Fluid Accumulation", "Consolidation", "Pneumonia"]
+    chain, rng, wrong = (
+        Hierarchy(names, list(itertools.pairwise(names))),
+        np.random.default_rng(3),
+        [],
+    )
+
+    def made(count):
+        depth = rng.integers(0, 4, count)
+        look = {n: np.select([depth > k, depth == k], [0.95, 0.9 * rng.random(count)], 0.0)
+                for k, n in enumerate(names)}  # fmt: skip
+        truth = {n: (depth > k) * 1.0 for k, n in enumerate(names)}
+        return pd.DataFrame(look), pd.DataFrame(truth)
+
+    for _ in range(30):
+        (scores, known), (new, truth) = made(400), made(300)
+        said = tree_control(scores, known, np.arange(400), new, chain, 0.1)
+        wrong.append((said & (truth == 0)).any(axis=1).mean())
+    assert np.mean(wrong) > 0.2

@@ -255,10 +255,13 @@ def tree_control(scores, truth, patients, new, hierarchy, alpha):
 
     A label is *shown* if all above it are, and if its score would be too high for an image without
     it: its conformal p-value, the share of such calibration images with as high a score, is at most
-    α times the share of all leaves that lie at or below it. Then the chance that an image gets any
-    wrong statement is at most α. (Meinshausen 2008 controls families of hypotheses on a tree so;
-    Tyagi and Guo 2023 with conformal p-values. On a graph it holds where no leaf lies below two
-    labels of which neither is above the other, as in the paper's.)
+    α times the share of all leaves that lie at or below it. (Meinshausen 2008 controls families of
+    hypotheses on a tree so; Tyagi and Guo 2023 with conformal p-values.)
+
+    That the chance of any wrong statement is at most α is an aim here, and no promise. It would be
+    one if images that lack a label scored alike, whether or not they have its parents. But wrong
+    statements are about those that have them, which look more like it: on a chain of four labels
+    the chance can be more than twice α.
 
     Parameters
     ----------
