@@ -91,3 +91,12 @@ def test_parts_that_should_gain_do():
     wrong_of_odd = rows["temperature", "risk"]["mean"] - np.dot(gives, shares)
     assert 0 <= wrong_of_odd <= (stream.truth == -1).mean() + 1e-9
     assert rows["gate", "coverage"]["mean"] < 1 - rows["gate", "refused"]["mean"] + 1e-9
+
+
+def test_a_promise_breaks_where_there_are_more_errors_than_it_was_made_with():
+    valid, stream = made(flip=0.15), made(seed=1, flip=0.45)
+    rows = {(r["stage"], r["measure"]): r["mean"] for r in pipeline.measure(valid, stream, 5)}
+    own = {(r["stage"], r["measure"]): r["mean"] for r in pipeline.measure(valid, valid, 5)}
+    for stage in pipeline.STAGES:
+        assert own[stage, "risk"] <= pipeline.ALPHA
+        assert rows[stage, "risk"] > 1.5 * pipeline.ALPHA

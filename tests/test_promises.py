@@ -86,3 +86,10 @@ def test_likeness_is_high_for_what_looks_like_theirs():
     here, there = promises.likeness(ours.features[0], theirs.features[0], half)
     assert np.corrcoef(ours.features[0][:, 0], np.log(here))[0, 1] > 0.9
     assert np.median(there) > 1 > np.median(here)
+
+
+def test_a_half_never_parts_a_patient():
+    patients = np.repeat(np.arange(50), np.arange(50) % 3 + 1)
+    half = promises.half_of(patients, np.random.default_rng(3))
+    assert pd.Series(half).groupby(patients).nunique().eq(1).all()
+    assert pd.Series(half).groupby(patients).first().sum() == 25
