@@ -61,21 +61,16 @@ class Stream:
 
     @classmethod
     def of(cls, experts, images, truth, patients):
-        distances = [space.mahalanobis(embedded(model, images)) for model, space in experts]
+        distances = [space.mahalanobis(doubts.embedded(model, images)) for model, space in experts]
         scores = doubts.members_of([model for model, _ in experts], images)
         return cls(scores, np.stack(distances), np.asarray(truth, float), np.asarray(patients))
-
-
-def embedded(model, images):
-    """Features [N, C] of images."""
-    return torch.cat([uncertainty.embed(model, x) for x in images.split(256)]).numpy()
 
 
 def experts_of(runs, track):
     """(model, where the features of its training images lie) of each run."""
     images = doubts.images_of(track, track.split("train").iloc[:2000], runs[0].settings.size)
     models = [run.model() for run in runs]
-    return [(model, LedoitWolf().fit(embedded(model, images))) for model in models]
+    return [(model, LedoitWolf().fit(doubts.embedded(model, images))) for model in models]
 
 
 # --- The program ----------------------------------------------------------------------------------

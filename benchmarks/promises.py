@@ -28,7 +28,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 import uncertainty as doubts
 from common import RESULTS, images_of, provenance, rounded, versions, which, write_json
 from sklearn.linear_model import LogisticRegression
@@ -59,18 +58,7 @@ class Images:
             pd.DataFrame(scores[:, doubts.PLACES].numpy(), columns=SEEN)
             for scores in doubts.members_of(models, pictures)
         ]
-        self.features = [
-            torch.cat([uncertainty.embed(model, x) for x in pictures.split(256)]).numpy()
-            for model in models
-        ]
-
-
-def severities(track, images):
-    """Severity of each finding [N, findings], 0 where it is absent."""
-    truth = pd.read_csv(track.folder / "truth.csv").set_index("Path")
-    known = truth.loc[[f"{track.folder.name}/{path}" for path in images.paths]]
-    named = {name: f"severity {name}" for name in SEEN if f"severity {name}" in known}
-    return pd.DataFrame({name: known[column].to_numpy() for name, column in named.items()})
+        self.features = [doubts.embedded(model, pictures) for model in models]
 
 
 def habitus(track, images):
@@ -202,7 +190,7 @@ def main():
     real = {folder.name: data.open_track(folder) for folder in options.real}
     films = {name: Images(models, of, size) for name, of in real.items()}
     fat = habitus(track, ours)
-    stout, severity = fat > np.quantile(fat, STOUT), severities(track, ours)
+    stout, severity = fat > np.quantile(fat, STOUT), doubts.severities(track, ours.paths)
     thirds = severity.apply(lambda of: doubts.in_thirds(of.to_numpy()))
     counts, rng = [], np.random.default_rng(0)
     for number in tqdm(range(options.splits * len(models)), desc="splits"):

@@ -180,6 +180,11 @@ def all_passes(models, images):
     }
 
 
+def embedded(model, images):
+    """What the last layer of a model looks at: array [N, C]."""
+    return torch.cat([uncertainty.embed(model, x) for x in images.split(256)]).numpy()
+
+
 def logits_of(scores):
     """Log odds of probabilities, none beyond ±14."""
     return torch.logit(scores, eps=1e-6)
@@ -350,6 +355,14 @@ def predictor_figures(valid_scores, scores, valid, test, weights):
 THIRDS = ("subtle", "middling", "marked")
 
 
+def severities(track, paths):
+    """Severity of each finding, 0 where it is absent: DataFrame [N, findings]."""
+    truth = pd.read_csv(track.folder / "truth.csv").set_index("Path")
+    known = truth.loc[[f"{track.folder.name}/{path}" for path in paths]]
+    named = {name: f"severity {name}" for name in SEEN if f"severity {name}" in known}
+    return pd.DataFrame({name: known[column].to_numpy() for name, column in named.items()})
+
+
 def in_thirds(severity):
     """Which third of those that show a finding each image belongs to; or "absent": [N]."""
     third, shown = np.full(len(severity), "absent", dtype=object), severity > 0
@@ -370,13 +383,9 @@ def find_severity(passes, track, test, resamples):
         "entropy": result.predictive_entropy,
         "spread of logits": logits_of(scores).std(dim=0),
     }
-    truth = pd.read_csv(track.folder / "truth.csv").set_index("Path")
-    known = truth.loc[[f"{track.folder.name}/{path}" for path in test.rows["path"]]]
     weights, rows = all_and_drawn(test.rows["patient"], resamples), []
-    for place, label in enumerate(SEEN):
-        if f"severity {label}" not in known:
-            continue
-        severity = known[f"severity {label}"].to_numpy()
+    for label, severity in severities(track, test.rows["path"]).items():
+        place, severity = SEEN.index(label), severity.to_numpy()
         shown, third = severity > 0, in_thirds(severity)
         for measure, of in values.items():
             of = of[:, place].numpy()
@@ -496,8 +505,7 @@ def image_doubts(models, images, distances, seed=0):
         found.setdefault(name, []).append(np.asarray(values))
 
     for number, (model, distance) in enumerate(zip(models, distances, strict=True)):
-        embedded = torch.cat([uncertainty.embed(model, x) for x in images.split(256)])
-        keep("distance of features", distance.mahalanobis(embedded.numpy()))
+        keep("distance of features", distance.mahalanobis(embedded(model, images)))
         for kind in ("one model", "dropout", "augmentation"):
             result = uncertainty.decompose(passes_of(model, images, kind, seed + number))
             if kind == "one model":
@@ -514,10 +522,7 @@ def find_odd(runs, track, real=None, count=200):
     """Rows of ``odd``: the AUROC with which each measure tells odd images from test images."""
     models, size = [run.model() for run in runs], runs[0].settings.size
     trained = images_of(track, track.split("train").iloc[:2000], size)
-    distances = [
-        LedoitWolf().fit(torch.cat([uncertainty.embed(m, x) for x in trained.split(256)]).numpy())
-        for m in models
-    ]
+    distances = [LedoitWolf().fit(embedded(model, trained)) for model in models]
     usual = raw_images(track, "test", size)
     odd = {
         kind: (images * 255).round().to(torch.uint8)
