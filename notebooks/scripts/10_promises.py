@@ -525,9 +525,8 @@ for column, colour in zip(
     axis.barh(names_of_rows[::-1], table[column][::-1], left=left, color=colour, label=column)
     for y, (start, width) in enumerate(zip(left, table[column][::-1], strict=True)):
         ink = "white" if colour == plots.BLUE else "black"
-        axis.text(
-            start + width / 2, y, f"{width:.0%}", ha="center", va="center", color=ink, fontsize=11
-        )
+        words = f"{width:.0%}" if width > 0.03 else ""
+        axis.text(start + width / 2, y, words, ha="center", va="center", color=ink, fontsize=11)
     left = left + table[column][::-1].to_numpy()
 axis.set(xlim=(0, 1), xlabel="share of the true findings of the test images")
 axis.set_title("At the same risk, backing off mentions more and names less", loc="left")
