@@ -13,15 +13,19 @@ Four policies speak about the same test images of the course's own model (config
   2023).
 
 Each accepts the same risk: that on average over patients so many of their images hold any wrong
-statement. For ``control`` that is an aim, for the others a promise. The test patients are split in
-two at random, many times; one half sets the threshold (or the p-values), the other is spoken about.
+statement. The test patients are split in two at random, many times; one half sets the threshold (or
+the p-values), the other is spoken about.
 The models take turns. What is said of a patient is averaged over the splits in which he or she was
 spoken about; an interval is a bootstrap of patients on these averages, and a difference to silence
 is taken patient by patient.
 
 ``named``, ``group_only`` and ``nothing`` are shares of the true findings (``specificity``: a group
 counts where it is said for itself), ``information`` counts a group by how rare it is. ``risk`` is
-measured. The result goes to results/backoff.json.
+measured; a policy may take less than it is allowed. So there is also ``hAURC``, the area under the
+hierarchical risk-coverage curve (Goren et al. 2024), lower is better: the measured risk, averaged
+over the information told, from none to as much as every policy tells at its largest risk. (Theirs
+goes up to everything told, of images with one label each; ``control``, which may tell nothing, has
+none.) The result goes to results/backoff.json.
 """
 
 import argparse
@@ -155,6 +159,39 @@ def summarise(told, resamples=RESAMPLES):
     return rows
 
 
+def areas(told, resamples=RESAMPLES):
+    """Rows of hAURC for each policy but ``control``, and its difference to silence."""
+    curves = {}
+    for policy in POLICIES[:-1]:
+        tables = [told[risk, policy] for risk in sorted({risk for risk, _ in told})]
+        drawn = evaluation.patient_weights(len(tables[0]), None, resamples, seed=0)
+        weights = np.concatenate([np.ones((1, len(tables[0]))), drawn])
+        curves[policy] = [
+            np.array([_share(table, name, weights) for table in tables]).T
+            for name in ("information", "risk")
+        ]
+    least = np.min([information.max(axis=1) for information, _ in curves.values()], axis=0)
+    found = {
+        policy: np.array([area(*row) for row in zip(*pair, least, strict=True)])
+        for policy, pair in curves.items()
+    }
+    rows = []
+    for policy, values in found.items():
+        row = {"policy": policy, "up_to": float(least[0])}
+        for prefix, of in (("", values), ("difference_", values - found["silence"])):
+            low, high = np.quantile(of[1:], [0.025, 0.975])
+            row |= {f"{prefix}mean": of[0], f"{prefix}low": low, f"{prefix}high": high}
+        rows.append({k: v if isinstance(v, str) else float(v) for k, v in row.items()})
+    return rows
+
+
+def area(information, risk, up_to, points=201):
+    """Mean risk over the information told, from 0 to ``up_to``; the curve starts at (0, 0)."""
+    order = np.argsort(information, kind="stable")
+    told, taken = np.r_[0, information[order]], np.r_[0, risk[order]]
+    return np.interp(np.linspace(0, up_to, points), told, taken).mean()
+
+
 def _share(table, name, weights):
     """A measure under each weighting: of the patients, or of their findings."""
     of = np.ones(len(table)) if name == "risk" else table["findings"].to_numpy()
@@ -178,6 +215,7 @@ def main():
         "factors": [{str(risk): factor for risk, factor in one.items()} for one in factors],
         "phantom": provenance(track),
         "versions": versions(),
+        "areas": areas(told),
         "rows": summarise(told),
     }
     print(write_json(options.results / "backoff.json", rounded(content)))

@@ -8,15 +8,16 @@ results/uncertainty.json then holds, for notebook 09:
 
 - ``doubt``: which kind of doubt finds the errors of *one and the same* predictor, a single model:
   all kinds are asked about the same errors. Each model is the predictor in turn;
+- ``sides``: what withholding the most doubtful fifth of each label's answers means for those who
+  have the finding and for those who do not, by one model and by an ensemble, each about itself;
 - ``predictors``: whether a mean of passes or of models is right more often, and calibrated;
 - ``severity``: scores and doubt about subtle, middling and marked findings;
-- ``levels`` and ``causes``: both parts of an ensemble's doubt, its disagreement in logits and its
+- ``levels`` and ``causes``: both parts of an ensemble's doubt, its disagreement in ranks and its
   errors, for each condition and set of images; and by how much a cause raises them;
 - ``odd``: whether doubt notices images that are no frontal radiographs.
 
-An interval is a bootstrap of patients and models at once: each resample draws patients, the same
-for all that are compared, and leaves one of the models out. (Of ``odd`` the lowest and the highest
-of the models are given.)
+An interval holds the luck of patients, by a bootstrap, and that of models, by the jackknife
+(``with_luck_of_models``). (Of ``odd`` the lowest and the highest of the models are given.)
 """
 
 import argparse
@@ -31,7 +32,7 @@ import numpy as np
 import pandas as pd
 import torch
 from common import RESULTS, equalised, images_of, parallel, rounded, write_json
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
@@ -204,12 +205,22 @@ def left_out(models, resamples, seed=0):
     return np.r_[-1, np.random.default_rng(seed).integers(models, size=resamples)]
 
 
-def without(figures, out):
-    """Mean over the models of figures [models, 1 + resamples], each resample without one."""
-    total = figures.sum(axis=0)
-    one = figures[out, np.arange(len(out))]
-    count = len(figures)
-    return np.where(out < 0, total / count, (total - one) / max(1, count - 1))
+def with_luck_of_models(whole, rest, out):
+    """Figures [1 + R] of all models, on resampled patients, as if the models were others too.
+
+    ``whole`` [1 + R] is of all M models; ``rest`` [M] of all patients without each of the models in
+    turn; ``out`` of ``left_out``. A figure without one model differs from that of all less than one
+    of M other models would, by the root of M − 1: the jackknife's factor (Efron 1982).
+    """
+    moved = np.sqrt(len(rest) - 1) * (np.asarray(rest)[out] - whole[0])
+    return whole + np.where(out < 0, 0, moved)
+
+
+def mean_of_models(figures, out):
+    """The mean over models of figures [models, 1 + R], ``with_luck_of_models``."""
+    whole, count = figures.mean(axis=0), len(figures)
+    rest = (count * whole[0] - figures[:, 0]) / max(1, count - 1)
+    return with_luck_of_models(whole, rest, out)
 
 
 def interval(values, prefix=""):
@@ -251,6 +262,21 @@ def doubts_of(number, single, repeated):
     return found
 
 
+def errors_found(number, single, repeated, truth, weights):
+    """{(doubt, measure): [R]}: how well each doubt finds one model's errors, mean of the labels."""
+    wrong, found = (single[number].numpy() > 0.5) != (truth == 1), {}
+    for name, doubt in doubts_of(number, single, repeated).items():
+        pairs = list(zip(wrong.T, doubt.numpy().T, strict=True))
+        aurc, risk = np.mean([curve_figures(w, d, weights) for w, d in pairs], axis=0)
+        detected = [
+            weighted_auroc(pd.Series(w.astype(float)), pd.Series(d), weights) for w, d in pairs
+        ]
+        figures = {"aurc": aurc, "risk at 80%": risk, "error_auroc": np.mean(detected, axis=0)}
+        found |= {(name, measure): values for measure, values in figures.items()}
+    best = [curve_figures(w, w.astype(float), weights)[0] for w in wrong.T]
+    return found | {("knows every error", "aurc"): np.mean(best, axis=0)}
+
+
 def curve_figures(wrong, doubt, weights):
     """(AURC, risk at 80% coverage) under many weightings: two arrays [R].
 
@@ -270,25 +296,24 @@ def find_errors(passes, test, resamples):
     that model's own entropy. ``passes``: of ``passes_of`` the test images.
     """
     single, truth = torch.cat(passes["one model"])[..., PLACES], test.truth.to_numpy()
-    weights, found = all_and_drawn(test.rows["patient"], resamples), {}
-    for number in tqdm(range(len(single)), desc="predictors"):
-        repeated = {kind: passes[kind][number][..., PLACES] for kind in PASSES}
-        wrong = (single[number].numpy() > 0.5) != (truth == 1)
-        for name, doubt in doubts_of(number, single, repeated).items():
-            doubt = doubt.numpy()
-            curves = [curve_figures(w, d, weights) for w, d in zip(wrong.T, doubt.T, strict=True)]
-            detected = [
-                weighted_auroc(pd.Series(w.astype(float)), pd.Series(d), weights)
-                for w, d in zip(wrong.T, doubt.T, strict=True)
-            ]
-            aurc, risk = np.mean(curves, axis=0)
-            figures = {"aurc": aurc, "risk at 80%": risk, "error_auroc": np.mean(detected, axis=0)}
-            for measure, values in figures.items():
-                found.setdefault((name, measure), []).append(values)
-        best = [curve_figures(w, w.astype(float), weights)[0] for w in wrong.T]
-        found.setdefault(("knows every error", "aurc"), []).append(np.mean(best, axis=0))
+    weights = all_and_drawn(test.rows["patient"], resamples)
+    models, once = range(len(single)), weights[:1]
+    repeated = [{kind: passes[kind][n][..., PLACES] for kind in PASSES} for n in models]
+
+    def mean(members, weights):
+        found = [
+            errors_found(number, single[members], repeated[of], truth, weights)
+            for number, of in enumerate(members)
+        ]
+        return {key: np.mean([each[key] for each in found], axis=0) for key in found[0]}
+
+    whole = mean(list(models), weights)
+    rest = [mean([m for m in models if m != out], once) for out in tqdm(models, desc="without")]
     out = left_out(len(single), resamples)
-    values = {key: without(np.array(figures), out) for key, figures in found.items()}
+    values = {
+        key: with_luck_of_models(of, np.array([each[key][0] for each in rest]), out)
+        for key, of in whole.items()
+    }
     return [
         {"doubt": doubt, "measure": measure}
         | interval(of)
@@ -297,13 +322,68 @@ def find_errors(passes, test, resamples):
     ]
 
 
+# --- At whose expense? ----------------------------------------------------------------------------
+
+
+def side_figures(scores, truth, weights, kept=0.8):
+    """{measure: [R]}, means of the labels, of one predictor that withholds by its own entropy.
+
+    ``scores`` [N, L], ``truth`` [N, L] without NaN. Of each label the most doubtful answers are
+    withheld, so that ``kept`` of all are given. "missed": findings answered "absent".
+    """
+    found = []
+    for p, y in zip(np.asarray(scores).T, (truth == 1).T, strict=True):
+        wrong, order = (p > 0.5) != y, np.argsort(np.abs(0.5 - p), kind="stable")[::-1]
+        w, sick, bad = weights[:, order], y[order], wrong[order]
+        given = (w.cumsum(axis=1) <= kept * w.sum(axis=1, keepdims=True)) * w
+        found.append(
+            {
+                "wrong": w @ bad / w.sum(axis=1),
+                "wrong, always the commoner answer": np.minimum(w @ sick, w @ ~sick)
+                / w.sum(axis=1),
+                "missed": w @ (bad & sick) / (w @ sick),
+                "wrong of the given": given @ bad / given.sum(axis=1),
+                "missed of the given": given @ (bad & sick) / np.maximum(given @ sick, 1),
+                "withheld with the finding": 1 - given @ sick / (w @ sick),
+                "withheld without it": 1 - given @ ~sick / (w @ ~sick),
+                "misses that are withheld": 1
+                - given @ (bad & sick) / np.maximum(w @ (bad & sick), 1),
+            }
+        )
+    return {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
+
+
+def find_sides(passes, test, resamples):
+    """Rows of ``sides``: of one model, and of an ensemble about its own answers."""
+    single, truth = torch.cat(passes["one model"])[..., PLACES].numpy(), test.truth.to_numpy()
+    weights = all_and_drawn(test.rows["patient"], resamples)
+    out, models = left_out(len(single), resamples), range(len(single))
+    each = [side_figures(scores, truth, weights) for scores in single]
+    whole = side_figures(single.mean(axis=0), truth, weights)
+    rest = [
+        side_figures(single[[m for m in models if m != one]].mean(axis=0), truth, weights[:1])
+        for one in models
+    ]
+    rows = []
+    for name in whole:
+        without = np.array([of[name][0] for of in rest])
+        for predictor, values in (
+            ("one model", mean_of_models(np.array([of[name] for of in each]), out)),
+            ("ensemble", with_luck_of_models(whole[name], without, out)),
+        ):
+            rows.append({"predictor": predictor, "measure": name} | interval(values))
+    return rows
+
+
+# --- Is a mean right more often? ------------------------------------------------------------------
+
 PREDICTORS = ("one model", "dropout", "augmentation", "ensemble")
 
 
 def find_predictors(valid_passes, passes, valid, test, resamples):
     """Rows of ``predictors``: is a mean right more often, and calibrated? Differences to one model.
 
-    An ensemble holds all models; in a resample, all but the one that is left out.
+    An ensemble holds all models; to know what other models would do, each is left out in turn.
     """
     weights = all_and_drawn(test.rows["patient"], resamples)
     out, values = left_out(len(passes["one model"]), resamples), {}
@@ -313,9 +393,9 @@ def find_predictors(valid_passes, passes, valid, test, resamples):
         for name in figures[0]:
             table = np.array([figure[name] for figure in figures])
             if kind == "ensemble":  # row 0: of all; then without each
-                values[kind, name] = table[out + 1, np.arange(len(out))]
+                values[kind, name] = with_luck_of_models(table[0], table[1:, 0], out)
             else:
-                values[kind, name] = without(table, out)
+                values[kind, name] = mean_of_models(table, out)
     return [
         {"predictor": kind, "measure": name}
         | interval(of)
@@ -406,7 +486,7 @@ def find_severity(passes, track, test, resamples):
 
 # --- Does it grow where it should? ----------------------------------------------------------------
 
-PARTS = ("expected_entropy", "mutual_information", "logit_spread", "errors")
+PARTS = ("expected_entropy", "mutual_information", "rank_disagreement", "errors")
 CAUSES = {
     "a fifth of the labels flipped": (("noisy", "usual"), ("usual", "usual")),
     "a tenth of the patients, each its own": (("tenth", "usual"), ("usual", "usual")),
@@ -414,31 +494,61 @@ CAUSES = {
     "an eighth of the steps": (("short", "usual"), ("usual", "usual")),
     "a tenth of both": (("tenth, short", "usual"), ("usual", "usual")),
     "another hospital": (("usual", "another hospital"), ("usual", "usual")),
-    "never saw a woman: of women": (("men", "women"), ("usual", "women")),
-    "never saw a woman: of men": (("men", "men"), ("usual", "men")),
-}
-"""(condition, images) of the models with the cause, and of those without."""
+    "never saw a woman: women beside men": (
+        ("men", "women"), ("usual", "women"), ("men", "men"), ("usual", "men"),
+    ),
+}  # fmt: skip
+"""(condition, images) of the models with the cause, and of those without; where there are two such
+pairs, the ratio of the first is divided by that of the second."""
 
 
-def parts_of(scores, truth):
-    """{part: one number an image}: means over the labels, of members' scores [models, N, L]."""
+def parts_of(scores, truth, weights):
+    """{part: [R]}: of an ensemble's members, scores [models, N, L]; means over the labels.
+
+    ``rank_disagreement`` is one minus the rank correlation of two members over the images, mean of
+    all pairs: unlike the other parts it does not know how extreme scores are. (Ranks are those
+    among all images, whatever their weights.)
+    """
     result = uncertainty.decompose(scores)
     wrong = (result.mean.numpy() > 0.5) != (truth == 1)
-    return {
+    by_image = {
         "expected_entropy": result.expected_entropy.mean(dim=1).numpy(),
         "mutual_information": result.mutual_information.mean(dim=1).numpy(),
-        "logit_spread": logits_of(scores).std(dim=0).mean(dim=1).numpy(),
         "errors": wrong.mean(axis=1),
     }
+    found = {part: weights @ of / weights.sum(axis=1) for part, of in by_image.items()}
+    alike = [rank_correlation(scores[..., label].numpy(), weights) for label in range(len(SEEN))]
+    return found | {"rank_disagreement": 1 - np.mean(alike, axis=0)}
 
 
-def part_means(scores, truth, weights, out):
-    """{part: means [1 + resamples]}: of all members, then of resamples without some member."""
+def rank_correlation(scores, weights):
+    """The mean correlation of ranks over all pairs of members [models, N], weighted: [R]."""
+    shares = weights / weights.sum(axis=1, keepdims=True)
+    ranks = rankdata(scores, axis=1) / scores.shape[1]
+    means, squares = shares @ ranks.T, shares @ (ranks**2).T
+    spread = np.sqrt(squares - means**2)
+    pairs = itertools.combinations(range(len(scores)), 2)
+    return np.mean(
+        [
+            (shares @ (ranks[a] * ranks[b]) - means[:, a] * means[:, b])
+            / (spread[:, a] * spread[:, b])
+            for a, b in pairs
+        ],
+        axis=0,
+    )
+
+
+def log_parts(scores, truth, weights, out):
+    """{part: log [1 + resamples]} of an ensemble's members, ``with_luck_of_models``."""
     members = range(len(scores))
-    chosen = [list(members), *([m for m in members if m != one] for one in members)]
-    found = [parts_of(scores[some], truth) for some in chosen]
-    values = {part: np.stack([f[part] for f in found])[out + 1] for part in PARTS}
-    return {part: (of * weights).sum(axis=1) / weights.sum(axis=1) for part, of in values.items()}
+    whole = parts_of(scores, truth, weights)
+    rest = [
+        parts_of(scores[[m for m in members if m != one]], truth, weights[:1]) for one in members
+    ]
+    return {
+        part: with_luck_of_models(np.log(whole[part]), np.log([of[part][0] for of in rest]), out)
+        for part in PARTS
+    }
 
 
 def second_hospital():
@@ -451,7 +561,12 @@ def second_hospital():
 
 
 def find_causes(runs, resamples):
-    """Rows of ``levels`` and of ``causes``: what each cause raises, and by which factor."""
+    """Rows of ``levels`` and of ``causes``: what each cause raises, and by which factor.
+
+    The models are those of the last epoch. Which epoch is best on the validation images differs
+    between models that learnt from few patients for long, from the 8th to the 54th of 80: then a
+    member more would also be a number of steps more.
+    """
     size = runs["usual"][0].settings.size
     own = Split.read(CONDITIONS["usual"].open(), "test", size)
     other = Split.read(data.open_track(second_hospital()), "test", size)
@@ -467,25 +582,30 @@ def find_causes(runs, resamples):
         "another hospital": (other, np.ones(len(sex))),
     }
     weights = all_and_drawn(own.rows["patient"], resamples)
-    out, means = left_out(len(runs["usual"]), resamples), {}
+    out, logs = left_out(len(runs["usual"]), resamples), {}
     for condition in tqdm(CONDITIONS, desc="conditions"):
-        models = [run.model() for run in runs[condition]]
+        models = [run.model("last") for run in runs[condition]]
         scores = {
             id(split): members_of(models, split.images)[..., PLACES] for split in (own, other)
         }
         for name, (split, chosen) in sets.items():
-            of = part_means(scores[id(split)], split.truth.to_numpy(), weights * chosen, out)
-            means |= {(condition, name, part): values for part, values in of.items()}
+            of = log_parts(scores[id(split)], split.truth.to_numpy(), weights * chosen, out)
+            logs |= {(condition, name, part): values for part, values in of.items()}
     levels = [
-        {"condition": condition, "set": name, "part": part} | interval(values)
-        for (condition, name, part), values in means.items()
+        {"condition": condition, "set": name, "part": part} | exp_interval(values)
+        for (condition, name, part), values in logs.items()
     ]
-    causes = [
-        {"cause": cause, "part": part} | interval(means[(*have, part)] / means[(*lack, part)])
-        for cause, (have, lack) in CAUSES.items()
-        for part in PARTS
-    ]
+    causes = []
+    for (cause, pairs), part in itertools.product(CAUSES.items(), PARTS):
+        signs = (1, -1, -1, 1)
+        ratio = sum(sign * logs[(*of, part)] for sign, of in zip(signs, pairs, strict=False))
+        causes.append({"cause": cause, "part": part} | exp_interval(ratio))
     return levels, causes
+
+
+def exp_interval(values):
+    """``interval`` of what ``values`` are the logarithms of."""
+    return {name: float(np.exp(value)) for name, value in interval(values).items()}
 
 
 # --- Does it notice what is no frontal radiograph? ------------------------------------------------
@@ -519,7 +639,9 @@ def image_doubts(models, images, distances, seed=0):
 
 
 def find_odd(runs, track, real=None, count=200):
-    """Rows of ``odd``: the AUROC with which each measure tells odd images from test images."""
+    """Rows of ``odd``: the AUROC with which each measure tells odd images from test images, and the
+    share of them that is ``noticed`` at a limit that 95% of these test images pass.
+    """
     models, size = [run.model() for run in runs], runs[0].settings.size
     trained = images_of(track, track.split("train").iloc[:2000], size)
     distances = [LedoitWolf().fit(embedded(model, trained)) for model in models]
@@ -542,9 +664,14 @@ def find_odd(runs, track, real=None, count=200):
                 roc_auc_score([0] * len(a) + [1] * len(b), np.concatenate([a, b]))
                 for a, b in zip(reference[measure], values, strict=True)
             ]
+            noticed = [
+                (b > np.quantile(a, 0.95)).mean()
+                for a, b in zip(reference[measure], values, strict=True)
+            ]
             rows.append(
                 {"kind": kind, "measure": measure, "images": len(images)}
                 | {"auroc": float(np.mean(aurocs)), "lowest": min(aurocs), "highest": max(aurocs)}
+                | {"noticed": float(np.mean(noticed))}
             )
     return rows
 
@@ -578,6 +705,7 @@ def main():
         "phantom": {name: drawn[name] for name in ("generator", "seed", "size", "images")},
         "versions": {"cxrlib": metadata.version("cxrlib"), **record["versions"]},
         "doubt": find_errors(passes, test, options.resamples),
+        "sides": find_sides(passes, test, options.resamples),
         "predictors": find_predictors(valid_passes, passes, valid, test, options.resamples),
         "severity": find_severity(passes, track, test, options.resamples),
         "levels": levels,

@@ -59,6 +59,68 @@ def test_every_policy_keeps_its_promise():
         assert rows.loc[(risk, "silence", "named"), "difference_mean"] == 0
 
 
+def test_thresholds_and_factors_come_from_patients_that_are_not_spoken_of(monkeypatch):
+    """The factor from the validation patients, the threshold from half of the test patients."""
+    valid, test = predictions(3, patients=30), predictions(4, patients=31)
+    chosen, fitted, spoken = [], [], []
+    factor, control, speak = backoff.choose_factor, backoff.uncertainty.control_risk, backoff.speak
+
+    def choose_factor(split, *args):
+        chosen.append(split)
+        return factor(split, *args)
+
+    def control_risk(highest, patients, risk):
+        fitted.append(set(patients))
+        return control(highest, patients, risk)
+
+    def spy(policy, scores, split, fitting, risk):
+        assert split is test
+        patients = split.about["patient"]
+        fitted.clear()
+        said = speak(policy, scores, split, fitting, risk)
+        spoken.append(set(patients[~fitting]))
+        assert set(patients[fitting]) & spoken[-1] == set()
+        assert set(patients[fitting]) | spoken[-1] == set(patients)
+        if policy != "control":
+            assert fitted == [set(patients[fitting])]
+        assert len(said) == (~fitting).sum()
+        return said
+
+    monkeypatch.setattr(backoff, "choose_factor", choose_factor)
+    monkeypatch.setattr(backoff.uncertainty, "control_risk", control_risk)
+    monkeypatch.setattr(backoff, "speak", spy)
+    backoff.measure([(valid, test)], 3, test.truth.mean().clip(0.01, 0.99), risks=(0.3,))
+    assert len(chosen) == 1 and chosen[0] is valid
+    assert len({frozenset(one) for one in spoken}) == 3, "another half each time"
+    assert len(spoken) == 3 * len(backoff.POLICIES)
+
+
+def test_the_area_under_risk_and_information_by_hand():
+    # The risk is twice the information told up to .2, and stays .4 from there on.
+    assert backoff.area(np.array([0.2, 0.6]), np.array([0.4, 0.4]), 0.4) == pytest.approx(
+        (0.2 * 0.2 + 0.2 * 0.4) / 0.4, abs=1e-3
+    )
+
+
+def test_who_takes_the_same_risk_for_less_has_the_larger_area():
+    rng = np.random.default_rng(0)
+
+    def table(information, risk):
+        found = {"findings": 1.0, "information": information + rng.normal(0, 0.01, 60)}
+        return pd.DataFrame(found | {"risk": risk + rng.normal(0, 0.01, 60)})
+
+    told = {(r, "silence"): table(2 * r, r) for r in (0.1, 0.2)}
+    told |= {(r, "climbing"): table(r, r) for r in (0.1, 0.2)}
+    told |= {(r, "backing off"): table(2 * r, r) for r in (0.1, 0.2)}
+    rows = pd.DataFrame(backoff.areas(told, 100)).set_index("policy")
+    assert rows.loc["climbing", "difference_low"] > 0
+    assert (
+        rows.loc["backing off", "difference_low"] < 0 < rows.loc["backing off", "difference_high"]
+    )
+    assert rows["up_to"].iloc[0] == pytest.approx(0.2, abs=0.01)
+    assert rows.loc["climbing", "mean"] == pytest.approx(0.1, abs=0.01)
+
+
 def test_what_is_said_of_a_patient_by_hand():
     only = lambda *names: {name: float(name in names) for name in OBSERVATIONS}  # noqa: E731
     truth = PAPER.derive(pd.DataFrame([only("Edema"), only("Fracture"), only("No Finding")]))

@@ -80,6 +80,57 @@ def test_thirds_are_counted_where_they_are_known(rows):
     assert ("here", SEEN[2], "subtle") not in rows.index
 
 
+def test_weights_and_limits_of_ones_own_mend_what_they_should():
+    """Patients with one to three images, half of them fitted on: lengths differ everywhere.
+
+    Elsewhere logits rise with a feature that is commoner there; stout patients' are lower.
+    """
+    rng = np.random.default_rng(0)
+    times = np.arange(900) % 3 + 1
+    owners = np.repeat(np.arange(900), times)
+    truth = np.repeat(rng.random((900, 14)) < 0.3, times, axis=0).astype(float)
+    fat = np.repeat(rng.random(900) < 0.25, times)
+
+    def seen(mean):
+        look = rng.normal(size=len(truth)) + mean
+        shift = 1.2 * look - 2.0 * fat
+        logits = 3 * truth - 1.5 + rng.normal(size=truth.shape) + shift[:, None]
+        scores = pd.DataFrame(1 / (1 + np.exp(-logits)), columns=SEEN)
+        table = pd.DataFrame(truth, columns=SEEN)
+        features = [np.column_stack([look, fat])]
+        return SimpleNamespace(truth=table, patients=owners, scores=[scores], features=features)
+
+    ours, theirs = seen(0.0), seen(0.8)
+    thirds = pd.DataFrame("absent", index=range(len(truth)), columns=SEEN[1:])
+    counts = []
+    for _ in range(6):
+        half = promises.half_of(owners, rng)
+        half &= owners < 700  # fewer to fit on than to ask about
+        counts.append(promises.one_split(ours, theirs, 0, half, fat, thirds))
+    fitted = {("here", SEEN[0], "the healthy"): 500}
+    table = pd.DataFrame(promises.summarise(counts, fitted)).set_index(["way", "label", "side"])
+    for broken, mended, side in (
+        ("elsewhere", "elsewhere, weighted", "the healthy"),
+        ("stout", "stout, own limits", "the sick"),
+    ):
+        assert of(table, broken, side) < 0.83
+        assert of(table, mended, side) == pytest.approx(0.9, abs=0.03)
+    row = table.loc[("here", SEEN[0], "the healthy")]
+    law = promises.uncertainty.coverage_law(500, 0.1, new=round(row["images"]))
+    assert row["images"] > 550
+    assert row["law_low"] == pytest.approx(law.ppf(0.05) / round(row["images"]))
+
+
+def test_real_images_are_counted_where_no_limits_were_fitted():
+    ours, film = made(), made(seed=3)
+    half = promises.half_of(film.patients, np.random.default_rng(0))
+    half &= film.patients < 200
+    found = promises.one_real_split("film", ours, film, 0, half)
+    for way in ("film", "film, made there"):
+        asked = sum(found[way][SEEN[0], side][3] for side in ("the sick", "the healthy"))
+        assert asked == (~half).sum() > half.sum()
+
+
 def test_likeness_is_high_for_what_looks_like_theirs():
     ours, theirs = made(), made(shift=1.5)
     half = promises.half_of(ours.patients, np.random.default_rng(0))

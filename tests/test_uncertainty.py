@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import rankdata, spearmanr
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
@@ -31,9 +33,27 @@ def test_resamples_take_all_images_of_a_patient_and_leave_one_model_out():
     assert set(out[1:]) == set(range(5))
 
 
-def test_means_of_models_without_one_by_hand():
+def test_means_of_models_by_hand():
     figures = np.array([[1.0, 1.0, 10.0], [3.0, 3.0, 20.0], [8.0, 8.0, 60.0]])
-    assert doubt.without(figures, np.array([-1, 2, 0])).tolist() == [4.0, 2.0, 40.0]
+    # Means of all: 4, 4, 30. In the first column, of all patients, the mean without the last model
+    # is 2, without the first 5.5; a difference to all counts by the root of 2.
+    expected = [4.0, 4 - 2 * np.sqrt(2), 30 + 1.5 * np.sqrt(2)]
+    np.testing.assert_allclose(doubt.mean_of_models(figures, np.array([-1, 2, 0])), expected)
+
+
+def test_models_are_as_uncertain_as_the_standard_error_of_their_mean_says():
+    """Leaving one of five out, without the factor, would give half of it."""
+    rng = np.random.default_rng(0)
+    figures = np.repeat(rng.normal(size=(5, 1)), 4001, axis=1)
+    found = doubt.mean_of_models(figures, doubt.left_out(5, 4000))
+    standard_error = figures[:, 0].std(ddof=1) / np.sqrt(5)
+    assert found[1:].std() == pytest.approx(standard_error, rel=0.03)
+    assert found[0] == pytest.approx(figures[:, 0].mean())
+
+
+def test_one_model_alone_has_no_luck_of_models():
+    figures = np.array([[1.0, 2.0, 3.0]])
+    np.testing.assert_array_equal(doubt.mean_of_models(figures, np.array([-1, 0, 0])), [1, 2, 3])
 
 
 def test_an_interval_without_the_bootstraps_bias():
@@ -74,10 +94,10 @@ def test_all_doubts_are_about_one_predictor_and_the_others_do_not_hold_it():
 def test_a_doubt_that_knows_every_error_is_the_best_there_is():
     torch.manual_seed(0)
     truth = pd.DataFrame((torch.rand(200, 14) < 0.4).double(), columns=doubt.SEEN)
-    noise = torch.rand(3, 200, 21)
+    noise = torch.rand(4, 200, 21)
     at = torch.zeros(200, 21)
     at[:, doubt.PLACES] = torch.tensor(truth.to_numpy(), dtype=torch.float32)
-    passes = {kind: [0.4 * at + 0.6 * noise[n : n + 1] for n in range(3)] for kind in KINDS}
+    passes = {kind: [0.4 * at + 0.6 * noise[n : n + 1] for n in range(4)] for kind in KINDS}
     about = pd.DataFrame({"patient": np.arange(200) // 2})
     rows = pd.DataFrame(doubt.find_errors(passes, doubt.Split(None, truth, about), 30))
     rows = rows.set_index(["measure", "doubt"])
@@ -93,13 +113,165 @@ KINDS = ("one model", *doubt.PASSES)
 def test_the_parts_of_doubt_by_hand():
     scores = torch.full((2, 1, 14), 0.5)
     scores[0, 0, 0], scores[1, 0, 0] = 0.1, 0.9
-    parts = doubt.parts_of(scores, np.zeros((1, 14)))
+    scores = torch.cat([scores, torch.rand(2, 3, 14)], dim=1)
+    first = np.array([[1.0, 0, 0, 0]])
+    parts = doubt.parts_of(scores, np.zeros((4, 14)), first)
     inner = -0.1 * np.log(0.1) - 0.9 * np.log(0.9)
     assert parts["expected_entropy"][0] == pytest.approx((13 * np.log(2) + inner) / 14, rel=1e-5)
     assert parts["mutual_information"][0] == pytest.approx((np.log(2) - inner) / 14, rel=1e-5)
-    apart = np.sqrt(2) * np.log(9)  # the standard deviation of ±log 9
-    assert parts["logit_spread"][0] == pytest.approx(apart / 14, rel=1e-5)
     assert parts["errors"][0] == 0
+
+
+def test_rank_correlation_is_spearmans_and_knows_no_scale():
+    rng = np.random.default_rng(0)
+    scores = rng.random((3, 40))
+    scores[1] += scores[0]
+    pairs = [spearmanr(scores[a], scores[b]).statistic for a, b in ((0, 1), (0, 2), (1, 2))]
+    once = np.ones((1, 40))
+    assert doubt.rank_correlation(scores, once)[0] == pytest.approx(np.mean(pairs))
+    stretched = np.stack([scores[0] ** 3, np.exp(scores[1]), scores[2]])
+    assert doubt.rank_correlation(stretched, once)[0] == pytest.approx(np.mean(pairs))
+    twice = np.r_[np.ones(20) * 2, np.zeros(20)][None]
+    ranks = rankdata(scores, axis=1)[:, :20]
+    pairs = [np.corrcoef(ranks[a], ranks[b])[0, 1] for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert doubt.rank_correlation(scores, twice)[0] == pytest.approx(np.mean(pairs))
+
+
+def test_those_who_are_withheld_by_hand():
+    # Ten answers to one question; the least sure two are withheld: the findings at .45 and .55.
+    scores = np.array([[0.1], [0.1], [0.1], [0.1], [0.2], [0.9], [0.45], [0.55], [0.2], [0.3]])
+    truth = np.array([[0.0], [0], [0], [0], [1], [1], [1], [1], [0], [0]])
+    found = {
+        name: of[0] for name, of in doubt.side_figures(scores, truth, np.ones((1, 10))).items()
+    }
+    assert found == pytest.approx(
+        {
+            "wrong": 0.2,  # .2 and .45 are findings
+            "wrong, always the commoner answer": 0.4,
+            "missed": 0.5,
+            "wrong of the given": 1 / 8,
+            "missed of the given": 1 / 2,
+            "withheld with the finding": 0.5,
+            "withheld without it": 0.0,
+            "misses that are withheld": 0.5,
+        }
+    )
+
+
+class Trained:
+    """A run of a known model, which takes down the checkpoint that is asked for."""
+
+    settings = SimpleNamespace(size=64)
+
+    def __init__(self, asked=None):
+        self.asked = [] if asked is None else asked
+
+    def model(self, checkpoint="best-auroc"):
+        self.asked.append(checkpoint)
+        return self
+
+
+def test_causes_are_ratios_of_what_they_say(monkeypatch):
+    """Each condition's scores are known: errors, disagreement and who has them."""
+    rows = pd.DataFrame({"patient": np.arange(400) // 2, "sex": ["M", "F"] * 200})
+    truth = pd.DataFrame(np.tile([0.0, 0, 1, 1], (14, 100)).T, columns=doubt.SEEN)
+    here, there = torch.zeros(1), torch.ones(1)
+    splits = iter([doubt.Split(here, truth, rows), doubt.Split(there, truth, rows)])
+    monkeypatch.setattr(doubt.Split, "read", lambda *args: next(splits))
+    monkeypatch.setattr(doubt.Condition, "open", lambda self, seed=0: None)
+    monkeypatch.setattr(doubt.data, "open_track", lambda folder: None)
+    monkeypatch.setattr(doubt, "second_hospital", lambda: None)
+    asked = []
+    runs = {name: [Trained(asked) for _ in range(3)] for name in doubt.CONDITIONS}
+    of = {id(run): name for name, group in runs.items() for run in group}
+    wrong = {"usual": 0.1, "noisy": 0.2, "men": 0.1}
+
+    def members(models, images):
+        name = of[id(models[0])]
+        share = wrong.get(name, 0.3) * (1.5 if images is there else 1)
+        right = torch.tensor(truth.to_numpy(), dtype=torch.float32)
+        lost = torch.arange(400) % 100 < 100 * share
+        if name == "men":  # twice as many errors about women
+            lost |= (torch.arange(400) % 2 == 1) & (torch.arange(400) % 100 < 20)
+        right[lost] = 1 - right[lost]
+        torch.manual_seed(len(name))
+        scores = 0.2 + 0.6 * right + 0.1 * torch.rand(len(models), 400, 14)
+        full = torch.zeros(len(models), 400, 21)
+        full[..., doubt.PLACES] = scores
+        return full
+
+    monkeypatch.setattr(doubt, "members_of", members)
+    levels, causes = doubt.find_causes(runs, 30)
+    assert set(asked) == {"last"}
+    errors = {r["cause"]: r for r in causes if r["part"] == "errors"}
+    assert errors["a fifth of the labels flipped"]["mean"] == pytest.approx(2)
+    assert errors["another hospital"]["mean"] == pytest.approx(1.5)
+    assert errors["an eighth of the steps"]["mean"] == pytest.approx(3)
+    assert errors["never saw a woman: women beside men"]["mean"] == pytest.approx(2)
+    level = {(r["condition"], r["set"]): r["mean"] for r in levels if r["part"] == "errors"}
+    assert level["men", "women"] == pytest.approx(2 * level["men", "men"])
+    assert all(r["low"] <= r["mean"] <= r["high"] for r in causes if r["part"] != "errors")
+
+
+def test_compared_models_have_taken_as_many_steps():
+    usual, few = doubt.CONDITIONS["usual"], doubt.CONDITIONS["tenth"]
+    steps = {name: c.fraction * c.epochs for name, c in doubt.CONDITIONS.items()}
+    assert steps["tenth"] == steps["one tenth"] == steps["noisy"] == steps["usual"] == usual.epochs
+    assert steps["short"] == pytest.approx(usual.epochs / 8)
+    assert steps["tenth, short"] == pytest.approx(usual.epochs / 10)
+    assert few.own and not doubt.CONDITIONS["one tenth"].own
+
+
+def test_thirds_by_hand():
+    severity = np.array([0, 0.9, 0.1, 0.5, 0, 0.2, 0.8, 0.6])
+    assert doubt.in_thirds(severity).tolist() == [
+        "absent", "marked", "subtle", "middling", "absent", "subtle", "marked", "middling",
+    ]  # fmt: skip
+
+
+def test_temperatures_come_from_the_validation_images():
+    rng = np.random.default_rng(0)
+    truth = pd.DataFrame((rng.random((300, 14)) < 0.4) * 1.0, columns=doubt.SEEN)
+    at = torch.zeros(300, 21)
+    lean = np.where(rng.random((300, 14)) < 0.8, truth, 1 - truth)
+    at[:, doubt.PLACES] = torch.tensor(0.02 + 0.96 * lean, dtype=torch.float32)
+    valid = doubt.Split(None, truth, pd.DataFrame({"patient": np.arange(300)}))
+    coin = pd.DataFrame((rng.random((300, 14)) < 0.5) * 1.0, columns=doubt.SEEN)
+    test = doubt.Split(None, coin, valid.rows)
+    weights = np.ones((1, 300))
+    good, bad = (doubt.predictor_figures(at, at, valid, on, weights) for on in (valid, test))
+    assert good["calibration_error_after"][0] < 0.1 < good["calibration_error"][0]
+    # Temperatures of these coins would say one half everywhere, and be calibrated.
+    assert bad["calibration_error_after"][0] > 0.2
+
+
+def test_odd_images_are_told_from_usual_ones(monkeypatch):
+    """Bright images are odd, and the only measure is how bright an image is after preparation."""
+    made = torch.full((60, 1, 8, 8), 100, dtype=torch.uint8) + torch.arange(60)[:, None, None, None]
+    track = SimpleNamespace(folder=Path("x"), split=lambda name: pd.DataFrame({"path": ["a"] * 60}))
+    monkeypatch.setattr(doubt.data, "open_track", lambda *args, **how: track)
+    monkeypatch.setattr(doubt, "second_hospital", lambda: None)
+    monkeypatch.setattr(doubt, "images_of", lambda *args: made)
+    monkeypatch.setattr(doubt, "raw_images", lambda *args: made)
+    monkeypatch.setattr(
+        doubt, "embedded", lambda model, images: np.random.default_rng(0).random((60, 2))
+    )
+    monkeypatch.setattr(doubt, "equalised", lambda raw: raw / 255)
+    odd = {"bright": torch.ones(20, 1, 8, 8), "dark": torch.zeros(20, 1, 8, 8)}
+    monkeypatch.setattr(doubt.uncertainty, "odd_images", lambda usual: odd)
+    asked = []
+
+    def look(models, images, distances):
+        asked.append(len(images))
+        return {"brightness": [images.mean(dim=(1, 2, 3)).numpy()]}
+
+    monkeypatch.setattr(doubt, "image_doubts", look)
+    rows = {row["kind"]: row for row in doubt.find_odd([Trained()], track, count=20)}
+    assert asked[0] == 40, "the usual ones are those that no odd image is made of"
+    assert rows["bright"]["auroc"] == rows["bright"]["noticed"] == 1
+    assert rows["dark"]["auroc"] == rows["dark"]["noticed"] == 0
+    # The first twenty test images are the darkest here.
+    assert rows["another hospital"]["auroc"] == 0
 
 
 def test_a_tenth_is_each_models_own_or_one_for_all(track, monkeypatch):

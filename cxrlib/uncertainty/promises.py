@@ -253,15 +253,15 @@ def above_called(scores, hierarchy, threshold=0.5):
 def tree_control(scores, truth, patients, new, hierarchy, alpha):
     """Statements by control of all errors over the graph: bool [M, L], the deepest that are shown.
 
-    A label is *shown* if all above it are, and if its score would be too high for an image without
-    it: its conformal p-value, the share of such calibration images with as high a score, is at most
-    α times the share of all leaves that lie at or below it. (Meinshausen 2008 controls families of
-    hypotheses on a tree so; Tyagi and Guo 2023 with conformal p-values.)
+    A label is *shown* if all above it are, and if its score would be too high for an image that has
+    all above it but not the label: its conformal p-value, the share of such calibration images with
+    as high a score, is at most α times the share of all leaves that lie at or below it. (Meinshausen
+    2008 controls families of hypotheses on a tree so; Tyagi and Guo 2023 with conformal p-values.)
 
-    That the chance of any wrong statement is at most α is an aim here, and no promise. It would be
-    one if images that lack a label scored alike, whether or not they have its parents. But wrong
-    statements are about those that have them, which look more like it: on a chain of four labels
-    the chance can be more than twice α.
+    Then the chance that an image gets any wrong statement is at most α, on average over calibration
+    images. Of the wrong labels shown, the topmost have all above them true, and share no leaf: the
+    chances of theirs add up to α at most. Compared with *all* images without the label, which mostly
+    lack what is above it too and look nothing like it, its p-value would be too small.
 
     Parameters
     ----------
@@ -269,7 +269,8 @@ def tree_control(scores, truth, patients, new, hierarchy, alpha):
         NaN, with the same index, and [N], whose image it is. The images of a patient count together
         as one.
     new : DataFrame [M, L] of probabilities of other images.
-    alpha : the risk that is accepted, 0 < α < 1.
+    alpha : the risk that is accepted, 0 < α < 1. A label whose p-values come from n patients is
+        never shown where its part of α is below 1 / (n + 1).
     """
     checks.share("alpha", alpha)
     closed, scores = checks.tables(
@@ -277,15 +278,17 @@ def tree_control(scores, truth, patients, new, hierarchy, alpha):
     )
     new = checks.probabilities(new, "new")
     patients = checks.by_row(patients, scores, "patients")
-    leaves = [label for label in hierarchy.labels if not hierarchy.children(label)]
+    sayable = _sayable(hierarchy.labels, hierarchy)
+    leaves = {label for label in sayable if not hierarchy.children(label)}
     shown = pd.DataFrame(False, index=new.index, columns=new.columns)
     for label in nx.topological_sort(hierarchy.graph):
-        without = (closed[label] == 0).to_numpy()
-        p = _p_values(scores.loc[without, label], patients[without], new[label])
-        below = {label, *hierarchy.descendants(label)}
-        level = alpha * len(below & set(leaves)) / len(leaves)
-        parents = list(hierarchy.parents(label))
-        shown[label] = (p <= level + 1e-12) & shown[parents].all(axis=1)
+        if label in sayable:
+            above = list(hierarchy.ancestors(label))
+            like = ((closed[label] == 0) & (closed[above] == 1).all(axis=1)).to_numpy()
+            p = _p_values(scores.loc[like, label], patients[like], new[label])
+            below = {label, *hierarchy.descendants(label)}
+            level = alpha * len(below & leaves) / len(leaves)
+            shown[label] = (p <= level + 1e-12) & shown[above].all(axis=1)
     return deepest(shown, hierarchy)
 
 
@@ -327,9 +330,9 @@ def deepest(reached, hierarchy):
     return said
 
 
-def _sayable(scores, hierarchy):
-    """Labels that state something about the patient: observations, and groups of them."""
-    return [label for label in scores if label in OBSERVATIONS or hierarchy.children(label)]
+def _sayable(labels, hierarchy):
+    """Of these labels those that state something about the patient: observations, and groups."""
+    return [label for label in labels if label in OBSERVATIONS or hierarchy.children(label)]
 
 
 def highest_wrong(scores, truth, hierarchy):
