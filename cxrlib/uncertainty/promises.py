@@ -255,13 +255,13 @@ def tree_control(scores, truth, patients, new, hierarchy, alpha):
 
     A label is *shown* if all above it are, and if its score would be too high for an image that has
     all above it but not the label: its conformal p-value, the share of such calibration images with
-    as high a score, is at most α times the share of all leaves that lie at or below it. (Meinshausen
-    2008 controls families of hypotheses on a tree so; Tyagi and Guo 2023 with conformal p-values.)
+    as high a score, is at most α times the share of all leaves that lie at or below it. (So
+    Meinshausen 2008 controls a tree's hypotheses; with conformal p-values Tyagi and Guo 2023.)
 
     Then the chance that an image gets any wrong statement is at most α, on average over calibration
     images. Of the wrong labels shown, the topmost have all above them true, and share no leaf: the
-    chances of theirs add up to α at most. Compared with *all* images without the label, which mostly
-    lack what is above it too and look nothing like it, its p-value would be too small.
+    chances of theirs add up to α at most. Compared with *all* images without the label, which
+    mostly lack what is above it too and look nothing like it, its p-value would be too small.
 
     Parameters
     ----------

@@ -1,0 +1,330 @@
+"""What an exercise is, and how an answer is checked, hinted at and solved."""
+
+import ast
+import copy
+import importlib
+import inspect
+import pkgutil
+import textwrap
+import traceback
+from dataclasses import dataclass, field
+from types import FunctionType
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cxrlib.exercises.done import keep
+
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}
+
+
+@dataclass
+class Exercise:
+    """A question whose answer is a function, checked by what it does.
+
+    The *solution* is the source: its name, signature and docstring are what the learner is given,
+    its body what the learner writes. Modules ``nb00`` … ``nb12`` hold the exercises of a notebook::
+
+        @exercise("04", 1, "The penalty of one edge", minutes=5, hints=("…", "…"))
+        def edge_penalty(parents, children):
+            \"\"\"What is asked, with shapes, values and an example.\"\"\"
+            return children.mean() / parents.mean()
+
+        @edge_penalty.inputs
+        def draw(rng):
+            for count in (5, 50):
+                yield rng.integers(0, 2, count), rng.integers(0, 2, count)
+
+        @edge_penalty.mistake("Turned over: …")
+        def upside_down(parents, children):
+            return parents.mean() / children.mean()
+    """
+
+    solution: FunctionType
+    notebook: str
+    number: int
+    title: str
+    minutes: int
+    hints: tuple
+    draw: FunctionType | None = None
+    judge: FunctionType | None = None
+    mistakes: list = field(default_factory=list)
+
+    @property
+    def name(self):
+        return self.solution.__name__
+
+    def inputs(self, draw):
+        """``draw(rng)`` yields tuples of arguments; each check draws new ones."""
+        self.draw = draw
+        return draw
+
+    def property(self, judge):
+        """``judge(answer, *arguments)`` says in a sentence what is wrong, or None.
+
+        Without one an answer is right where it returns what the solution returns. With one, any
+        answer is right that has the property.
+        """
+        self.judge = judge
+        return judge
+
+    def mistake(self, says):
+        """A typical wrong answer; who gives it is told ``says``."""
+
+        def register(function):
+            self.mistakes.append((function, says))
+            return function
+
+        return register
+
+    def stub(self):
+        """The solution with an empty body: what the learner starts from."""
+        source = textwrap.dedent(inspect.getsource(self.solution))
+        lines = source[source.index("def ") :].splitlines(keepends=True)
+        body = lines[_end_of_docstring(self.solution, lines) :]
+        head = "".join(lines[: len(lines) - len(body)])
+        return f"{head}    ...  # your code\n"
+
+    def cell(self):
+        """The notebook's cell: title, stub, check, and the way to help."""
+        return (
+            f"# Exercise {self.notebook}.{self.number}: {self.title} ({self.minutes} minutes)\n"
+            f"{self.stub()}\n\nexercises.check({self.name})\n"
+            f'# exercises.hint("{self.name}")\n# exercises.solution("{self.name}")'
+        )
+
+    def text(self):
+        """The solution's source, without its decorator."""
+        source = textwrap.dedent(inspect.getsource(self.solution))
+        return source[source.index("def ") :].rstrip() + "\n"
+
+    def verdict(self, answer, seed=None):
+        """None if ``answer`` is right; else a sentence on what is wrong, or not yet done."""
+        if not callable(answer):
+            return f"Expected the function {self.name}, got {_short(answer)}."
+        if is_untouched(answer):
+            return f"Not tried yet: {self.minutes} minutes. Write your code where the dots are."
+        wanted = list(inspect.signature(self.solution).parameters)
+        try:
+            given = list(inspect.signature(answer).parameters)
+        except (TypeError, ValueError):
+            given = wanted
+        if given != wanted:
+            return f"Expected the arguments ({', '.join(wanted)}), got ({', '.join(given)})."
+        cases = list(self.draw(np.random.default_rng(seed)))
+        found = [self._one(answer, case) for case in cases]
+        wrong = [message for message in found if message]
+        if not wrong:
+            return None
+        for function, says in self.mistakes:
+            if _alike(answer, function, cases):
+                return f"{says}\n{wrong[0]}"
+        return wrong[0]
+
+    def _one(self, answer, arguments):
+        """What is wrong with an answer to one input, in a sentence; or None."""
+        try:
+            result = answer(*copy.deepcopy(arguments))
+        except Exception as error:
+            return _told(error, answer)
+        if self.judge is not None:
+            return self.judge(result, *copy.deepcopy(arguments))
+        right = self.solution(*copy.deepcopy(arguments))
+        if result is None and right is not None:
+            return "Your function returns nothing: end it with `return` and your result."
+        if differs := difference(result, right):
+            return f"{differs}\nThe input: {_arguments(self.solution, arguments)}."
+        return None
+
+
+def exercise(notebook, number, title, minutes, hints):
+    """Make an ``Exercise`` of its solution. ``hints``: two, the second one nearly there."""
+
+    def make(solution):
+        return Exercise(solution, notebook, number, title, minutes, tuple(hints))
+
+    return make
+
+
+def all_exercises():
+    """{name: Exercise} of the whole course, in its order."""
+    package = importlib.import_module("cxrlib.exercises")
+    found = []
+    for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        if module.startswith("nb"):
+            of = vars(importlib.import_module(f"cxrlib.exercises.{module}")).values()
+            found += sorted((e for e in of if isinstance(e, Exercise)), key=lambda e: e.number)
+    return {one.name: one for one in found}
+
+
+def find(name):
+    """The exercise of this name; a ``KeyError`` that says which there are."""
+    known = all_exercises()
+    name = getattr(name, "__name__", name)
+    if name not in known:
+        raise KeyError(f"No exercise is called {name!r}. There are: {', '.join(known)}.")
+    return known[name]
+
+
+# --- What a learner calls -------------------------------------------------------------------------
+
+
+def check(answer):
+    """Check a function under its own name, on inputs drawn for this check, and say what differs."""
+    try:
+        one = find(answer)
+    except KeyError as error:
+        print(error.args[0])
+        return
+    wrong = one.verdict(answer)
+    if wrong is None:
+        print(f"✓ Right: {one.title}.{keep(one)}")
+    else:
+        sign = "○" if is_untouched(answer) else "✗"
+        print(f"{sign} {wrong}")
+
+
+_told_hints = {}
+
+
+def hint(name):
+    """A hint; called again, a plainer one."""
+    one = find(name)
+    level = min(_told_hints.get(one.name, 0), len(one.hints) - 1)
+    _told_hints[one.name] = level + 1
+    more = ", there is one more" if level + 1 < len(one.hints) else ""
+    print(f"Hint {level + 1} of {len(one.hints)}{more}: {one.hints[level]}")
+
+
+def solution(name):
+    """Show the solution."""
+    print(find(name).text())
+
+
+# --- Comparing ------------------------------------------------------------------------------------
+
+
+def is_untouched(function):
+    """Whether a function's body is empty but for its docstring."""
+    code = getattr(function, "__code__", None)
+
+    def empty():
+        """Nothing."""
+
+    if code is None or code.co_code != empty.__code__.co_code:
+        return False
+    return all(constant in (None, ..., function.__doc__) for constant in code.co_consts)
+
+
+def difference(mine, right):
+    """What differs between a learner's result and the right one, in a sentence; or None."""
+    if isinstance(right, dict):
+        if not isinstance(mine, dict):
+            return f"Expected a dict, got {_kind(mine)}."
+        if set(mine) != set(right):
+            return f"Expected the keys {_short(set(right))}, got {_short(set(mine))}."
+        parts = ((key, difference(mine[key], right[key])) for key in right)
+        return next((f"At {key!r}: {told}" for key, told in parts if told), None)
+    if isinstance(right, pd.DataFrame | pd.Series) and isinstance(mine, type(right)):
+        for name in ("index", "columns"):
+            ours, theirs = (list(getattr(table, name, [])) for table in (right, mine))
+            if ours != theirs:
+                return f"Expected the {name} {_short(ours)}, got {_short(theirs)}."
+    if isinstance(right, str | set | frozenset | bool | np.bool_) or right is None:
+        same = isinstance(mine, str) == isinstance(right, str) and mine == right
+        return None if same else f"Yours gives {_short(mine)}, expected {_short(right)}."
+    try:
+        ours, theirs = _as_array(right), _as_array(mine)
+    except (TypeError, ValueError, RuntimeError):
+        return f"Expected {_kind(right)}, got {_kind(mine)}."
+    if ours.dtype.kind in "biufc" and theirs.dtype.kind not in "biufc":
+        return f"Expected {_kind(right)}, got {_kind(mine)}."
+    if ours.shape != theirs.shape:
+        return f"Expected the shape {list(ours.shape)}, got {list(theirs.shape)}."
+    if ours.dtype.kind not in "biufc":
+        same = ours == theirs
+    else:
+        same = np.isclose(theirs.astype(float), ours.astype(float), equal_nan=True, **TOLERANCE)
+    if np.all(same):
+        return None
+    where = np.unravel_index(np.argmin(same), ours.shape) if ours.shape else ()
+    at = f" at {list(map(int, where))}" if ours.size > 1 else ""
+    many = f" ({int((~same).sum())} of {ours.size} differ)" if ours.size > 1 else ""
+    return f"Yours gives {_short(theirs[where])}{at}, expected {_short(ours[where])}{many}."
+
+
+def _as_array(value):
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy()
+    if isinstance(value, list | tuple):
+        value = [v.item() if isinstance(v, torch.Tensor) and v.ndim == 0 else v for v in value]
+    found = np.asarray(value)
+    if found.dtype == object and found.ndim == 0:
+        raise TypeError("no number")
+    return found
+
+
+def _alike(answer, other, cases):
+    """Whether two functions answer all inputs alike."""
+    for case in cases:
+        try:
+            ours, theirs = (f(*copy.deepcopy(case)) for f in (answer, other))
+        except Exception:
+            return False
+        if type(ours) is not type(theirs) and (ours is None or theirs is None):
+            return False
+        if difference(ours, theirs):
+            return False
+    return True
+
+
+# --- Telling --------------------------------------------------------------------------------------
+
+
+def _told(error, answer):
+    """A learner's own error: what, and in which line; never a traceback of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    own = [frame for frame in frames if frame.filename == file and frame.line]
+    where = f", at `{own[-1].line}`" if own else ""
+    return f"Your code stops with {type(error).__name__}{where}: {error}"
+
+
+def _kind(value):
+    if isinstance(value, torch.Tensor | np.ndarray):
+        name = "a tensor" if isinstance(value, torch.Tensor) else "an array"
+        return f"{name} of the shape {list(value.shape)}"
+    return "nothing (None)" if value is None else f"a {type(value).__name__}"
+
+
+def _short(value, width=120):
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        if value.size > 12:
+            return f"an array of the shape {list(value.shape)}"
+        text = np.array2string(value, precision=4, separator=", ").replace("\n", "")
+    elif isinstance(value, pd.DataFrame | pd.Series):
+        text = f"a {type(value).__name__} of the shape {list(value.shape)}"
+    elif isinstance(value, float):
+        text = f"{value:.5g}"
+    else:
+        text = repr(value)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _arguments(solution, arguments):
+    names = inspect.signature(solution).parameters
+    return ", ".join(f"{n} = {_short(v)}" for n, v in zip(names, arguments, strict=True))
+
+
+def _end_of_docstring(function, lines):
+    """How many of a function's source lines are its head: def, and docstring."""
+    (tree,) = ast.parse("".join(lines)).body
+    first = tree.body[0]
+    if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)):
+        raise ValueError(f"{function.__name__}: an exercise needs a docstring that asks.")
+    return first.end_lineno

@@ -1,0 +1,228 @@
+"""cxrlib.exercises: every solution passes, every stub and every wrong answer is told what it is."""
+
+import inspect
+import json
+import linecache
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cxrlib import exercises
+from cxrlib.exercises import core, done
+from cxrlib.exercises.core import difference, exercise
+
+ALL = exercises.all_exercises()
+
+
+@pytest.fixture(autouse=True)
+def own_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(done, "FILE", tmp_path / "progress.json")
+
+
+def written(source, name, seen="<cell>"):
+    """A function as a learner would have written it in a cell that has numpy, pandas and torch."""
+    linecache.cache[seen] = (len(source), None, source.splitlines(keepends=True), seen)
+    space = {"np": np, "pd": pd, "torch": torch, "__name__": "__main__"}
+    exec(compile(source, seen, "exec"), space)
+    return space[name]
+
+
+# --- Every exercise of the course -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("one", ALL.values(), ids=ALL)
+class TestEach:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_solution_passes_as_the_learner_would_write_it(self, one, seed):
+        assert one.verdict(written(one.text(), one.name), seed) is None
+
+    def test_the_stub_is_not_tried_yet(self, one, capsys):
+        assert one.verdict(written(one.stub(), one.name)).startswith("Not tried yet")
+        exercises.check(written(one.stub(), one.name))
+        assert capsys.readouterr().out.startswith("○ Not tried yet")
+        assert done.read()[0] == {}
+
+    def test_there_are_three_wrong_answers_and_each_gets_its_own_hint(self, one):
+        assert len(one.mistakes) >= 3
+        assert len({says for _, says in one.mistakes}) == len(one.mistakes)
+        for function, says in one.mistakes:
+            for seed in range(3):
+                found = one.verdict(as_answer(one, function), seed)
+                assert found is not None and found.startswith(says), (function.__name__, found)
+
+    def test_it_asks_and_hints_in_full(self, one):
+        assert inspect.getdoc(one.solution), "a question"
+        assert len(one.hints) == 2 and len(set(one.hints)) == 2
+        assert 1 <= one.minutes <= 30
+        assert one.name in one.cell() and one.title in one.cell()
+        body = one.text()[len(one.stub()) - len("    ...  # your code\n") :]
+        assert body.strip() and body.strip() not in one.stub()
+
+    def test_a_function_that_returns_nothing_or_stops_gets_a_sentence(self, one):
+        arguments = ", ".join(inspect.signature(one.solution).parameters)
+        nothing = written(f"def {one.name}({arguments}):\n    x = 1\n", one.name)
+        assert one.verdict(nothing)
+        source = f"def {one.name}({arguments}):\n    return 1 / 0\n"
+        told = one.verdict(written(source, one.name, f"<{one.name}>"))
+        assert "ZeroDivisionError" in told and "return 1 / 0" in told
+        assert "Traceback" not in told and "exercises/" not in told
+
+
+def as_answer(one, function):
+    """A wrong answer under the exercise's own name and arguments."""
+    assert list(inspect.signature(function).parameters) == list(
+        inspect.signature(one.solution).parameters
+    )
+    return function
+
+
+def test_numbers_run_from_one_in_every_notebook():
+    by_notebook = {}
+    for one in ALL.values():
+        by_notebook.setdefault(one.notebook, []).append(one.number)
+    assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in by_notebook.values())
+
+
+# --- The machinery --------------------------------------------------------------------------------
+
+
+@exercise("99", 1, "Twice", minutes=1, hints=("Add it.", "x + x"))
+def twice(x):
+    """Twice x.
+
+    x: an array."""
+    # Two of them.
+    return x + x
+
+
+@twice.inputs
+def _draw(rng):
+    yield (rng.normal(size=3),)
+    yield (rng.normal(size=5),)
+
+
+@twice.mistake("That is the square.")
+def _square(x):
+    return x * x
+
+
+def test_a_stub_is_head_and_docstring_alone():
+    assert twice.stub() == textwrap.dedent(
+        '''\
+        def twice(x):
+            """Twice x.
+
+            x: an array."""
+            ...  # your code
+        '''
+    )
+    assert twice.text().startswith("def twice(x):") and "return x + x" in twice.text()
+    assert twice.cell().splitlines()[0] == "# Exercise 99.1: Twice (1 minutes)"
+
+
+def test_verdicts_name_what_differs():
+    assert twice.verdict(lambda x: 2 * x) is None
+    assert twice.verdict(3) == "Expected the function twice, got 3."
+    assert "Expected the arguments (x), got (y)" in twice.verdict(lambda y: y)
+    assert twice.verdict(_square).startswith("That is the square.\nYours gives")
+    assert "The input: x = [" in twice.verdict(lambda x: x * 3)
+    assert "returns nothing" in twice.verdict(lambda x: print(end=""))
+    assert "shape [3], got [2]" in twice.verdict(lambda x: (2 * x)[:2])
+    assert "Expected an array of the shape [3], got a str" in twice.verdict(lambda x: "2x")
+
+
+def test_inputs_are_new_at_every_check_and_safe_from_the_learner():
+    seen = []
+
+    def spoils(x):
+        seen.append(x.copy())
+        result = x + x
+        x[:] = 0
+        return result
+
+    assert twice.verdict(spoils) is None and twice.verdict(spoils) is None
+    assert not np.array_equal(seen[0], seen[2])
+
+
+@pytest.mark.parametrize(
+    ("mine", "right", "told"),
+    [
+        (0.1 + 0.2, 0.3, None),
+        (torch.tensor(0.5), 0.5, None),
+        ([0.5, 1], np.array([0.5, 1.0]), None),
+        (np.nan, np.nan, None),
+        (1, np.nan, "Yours gives 1, expected nan."),
+        ("a", "b", "Yours gives 'a', expected 'b'."),
+        (1, True, None),
+        ({"a": 1}, {"a": 1, "b": 2}, "Expected the keys"),
+        ({"a": 1}, {"a": 2}, "At 'a': Yours gives 1, expected 2."),
+        ({"x"}, {"x", "y"}, "Yours gives"),
+        (pd.Series([1], ["b"]), pd.Series([1], ["a"]), "Expected the index"),
+        (pd.Series([1.5, 2]), pd.Series([1, 2]), "Yours gives 1.5 at [0], expected 1 (1 of 2"),
+        ((np.ones(2), np.zeros(2)), (np.ones(2), np.zeros(2)), None),
+        ((np.ones(2), np.ones(2)), (np.ones(2), np.zeros(2)), "(2 of 4 differ)"),
+        ("0.5", 0.5, "Expected a float, got a str."),
+        (np.ones((2, 3)), np.ones((3, 2)), "Expected the shape [3, 2], got [2, 3]."),
+    ],
+)
+def test_differences(mine, right, told):
+    found = difference(mine, right)
+    assert found is None if told is None else told in (found or "")
+
+
+def test_hints_get_plainer_and_stay(capsys):
+    core._told_hints.clear()
+    name = next(iter(ALL))
+    for _ in range(3):
+        exercises.hint(name)
+    first, second, third = capsys.readouterr().out.strip().splitlines()
+    assert first.startswith("Hint 1 of 2, there is one more: ")
+    assert second == third and second.startswith("Hint 2 of 2: ")
+
+
+def test_solution_shows_the_source(capsys):
+    name = next(iter(ALL))
+    exercises.solution(name)
+    assert capsys.readouterr().out.startswith(f"def {name}(")
+
+
+def test_unknown_names_say_which_there_are(capsys):
+    def nonsense(x):
+        return x
+
+    exercises.check(nonsense)
+    assert "No exercise is called 'nonsense'. There are: " in capsys.readouterr().out
+    with pytest.raises(KeyError, match="There are"):
+        exercises.hint("nonsense")
+
+
+def test_what_is_done_is_kept_and_shown(capsys):
+    one = next(iter(ALL.values()))
+    before = exercises.progress()
+    exercises.check(one.solution)
+    assert capsys.readouterr().out == f"✓ Right: {one.title}.\n"
+    after = exercises.progress()
+    assert after.loc[one.notebook, "done"] == 1 and before.loc[one.notebook, "done"] == 0
+    left = before["minutes left"] - after["minutes left"]
+    assert left[one.notebook] == one.minutes
+    assert before.loc[one.notebook, "next"] == f"{one.notebook}.{one.number} {one.title}"
+    assert after.loc[one.notebook, "next"] != before.loc[one.notebook, "next"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"done": 3}', '{"done": {"a": 1}}', "\xff"])
+def test_a_corrupt_file_costs_a_sentence(content, capsys):
+    done.FILE.write_text(content, encoding="latin-1")
+    table = exercises.progress()
+    assert table["done"].sum() == 0
+    assert "cannot be read, so it counts as empty" in capsys.readouterr().out
+    exercises.check(next(iter(ALL.values())).solution)
+    assert len(json.loads(done.FILE.read_text())["done"]) == 1
+
+
+def test_a_file_that_cannot_be_written_costs_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(done, "FILE", tmp_path / "no" / "such" / "folder.json")
+    exercises.check(next(iter(ALL.values())).solution)
+    assert "✓ Right" in (said := capsys.readouterr().out) and "progress was not kept" in said
