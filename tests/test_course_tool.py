@@ -18,6 +18,12 @@ def place(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch):
+    """Exercises that are solved here are not the learner's."""
+    monkeypatch.setenv("CXR_PROGRESS", str(tmp_path / "progress.json"))
+
+
 def write(folder, name, *sources, title="# 00 · A title\n\nWhat it is about."):
     cells = [nbformat.v4.new_markdown_cell(title)]
     cells += [nbformat.v4.new_code_cell(source) for source in sources]
@@ -203,6 +209,31 @@ def test_authoring_writes_clean_notebooks(place, capsys):
     assert written.read_bytes() == first, "running again changes nothing"
     with pytest.raises(course.CourseError, match="no script"):
         course.author(place / "notebooks", ["99"])
+
+
+def test_exercises_are_written_from_their_solutions_and_solved(place, capsys):
+    """In the script, in the notebook, and answered in the copies; again and again the same."""
+    scripts = place / "notebooks" / "scripts"
+    scripts.mkdir()
+    imports = "import numpy as np\n\nfrom cxrlib import exercises\n"
+    text = f"# %%\n{imports}\n\n# %%\nexercises.check(edge_penalty)\n\n# %%\n1 + 1\n"
+    (scripts / "04_a.py").write_text(text)
+    course.author(place / "notebooks", [])
+    written = (scripts / "04_a.py").read_text()
+    stub = course.find("edge_penalty").cell()
+    assert written == text.replace("exercises.check(edge_penalty)", stub)
+    cells = nbformat.read(place / "notebooks" / "04_a.ipynb", as_version=4).cells
+    assert cells[1].source == stub and cells[1].outputs[0].text.startswith("○ Not tried yet")
+
+    course.author(place / "notebooks", [])
+    assert (scripts / "04_a.py").read_text() == written
+    course.solve(place / "notebooks", place / "answered")
+    solved = nbformat.read(place / "answered" / "04_a.ipynb", as_version=4)
+    assert "return 1 - children[parents == 0].mean()" in solved.cells[1].source
+    assert "..." not in solved.cells[1].source
+    course.execute(solved, place, "04_a")
+    assert solved.cells[1].outputs[0].text.startswith("✓ Right")
+    assert "04_a.ipynb" in [path.name for path in (place / "notebooks").iterdir()]
 
 
 def test_a_script_that_fails_leaves_the_committed_notebook(place):

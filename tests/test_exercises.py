@@ -4,7 +4,9 @@ import inspect
 import json
 import linecache
 import textwrap
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,6 +88,27 @@ def test_numbers_run_from_one_in_every_notebook():
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in by_notebook.values())
 
 
+# --- In the notebooks -----------------------------------------------------------------------------
+
+NOTEBOOKS = sorted(Path(__file__).resolve().parent.parent.glob("notebooks/*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_holds_its_exercises_as_their_solutions_ask(path):
+    """Word for word, in order, with what they need; with and without an answer nbval passes."""
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    held = [cell for cell in cells if "exercises.check(" in cell.source]
+    own = [one for one in ALL.values() if one.notebook == path.stem.split("_")[0]]
+    assert [cell.source for cell in held] == [one.cell() for one in own]
+    assert len(own) >= (2 if path.stem.startswith("00") else 3)
+    for cell in held:
+        assert "nbval-ignore-output" in cell.metadata.get("tags", [])
+        assert cell.outputs[0]["text"].startswith("○ Not tried yet")
+    above = "\n".join(cell.source for cell in cells[: cells.index(held[0])])
+    for needed in ("import numpy as np", "import pandas as pd", "import torch", "exercises"):
+        assert needed in above
+
+
 # --- The machinery --------------------------------------------------------------------------------
 
 
@@ -120,7 +143,7 @@ def test_a_stub_is_head_and_docstring_alone():
         '''
     )
     assert twice.text().startswith("def twice(x):") and "return x + x" in twice.text()
-    assert twice.cell().splitlines()[0] == "# Exercise 99.1: Twice (1 minutes)"
+    assert twice.cell().splitlines()[0] == "# Exercise 99.1: Twice (1 minute)"
 
 
 def test_verdicts_name_what_differs():

@@ -4,6 +4,7 @@ course.py run             copies of notebooks/*.ipynb, executed into build/cours
                           pages with an index in build/pages; what is up to date is not run
 course.py author [NAME…]  notebooks/scripts/*.py into notebooks/*.ipynb, executed, for
                           committing; NAME is the start of a notebook's name, such as 03
+course.py solve FOLDER    copies of notebooks/*.ipynb in FOLDER, every exercise answered
 """
 
 import argparse
@@ -14,6 +15,7 @@ import hashlib
 import html
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -25,6 +27,8 @@ from jinja2 import DictLoader
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+
+from cxrlib.exercises import find
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -254,6 +258,34 @@ a {{ font-size: 1.15em; }} p {{ margin: 0.2em 0; }} small {{ color: #666; }}
 """
 
 
+def exercise_in(code):
+    """The exercise that a cell checks, or None."""
+    asked = re.search(r"^exercises\.check\((\w+)\)", code, re.MULTILINE)
+    return find(asked[1]) if asked else None
+
+
+def write_stubs(script):
+    """Write every exercise of a percent script anew, as its solution asks for it."""
+    cells = re.split(r"(?m)^(?=# %%)", script.read_text(encoding="utf-8"))
+    for number, cell in enumerate(cells):
+        if (exercise := exercise_in(cell)) is not None:
+            marker, space = cell.partition("\n")[0], cell[len(cell.rstrip()) :]
+            cells[number] = f"{marker}\n{exercise.cell()}{space}"
+    script.write_text("".join(cells), encoding="utf-8")
+
+
+def solve(source, folder):
+    """Copies of the notebooks with every exercise answered: for teachers, and to be tested."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code" and (exercise := exercise_in(cell.source)) is not None:
+                cell["source"] = exercise.cell(solved=True)
+        nbformat.write(notebook, folder / path.name)
+    print(f"{folder}: {len(list(folder.glob('*.ipynb')))} notebooks, answered")
+
+
 def author(source, names):
     """Execute scripts and write the notebooks that are committed."""
     scripts = sorted((source / "scripts").glob("*.py"))
@@ -264,6 +296,7 @@ def author(source, names):
     for path in chosen:
         print(f"{path.stem} … ", end="", flush=True)
         start = time.perf_counter()
+        write_stubs(path)
         notebook = jupytext.read(path)
         try:
             execute(notebook, source, path.stem)
@@ -286,10 +319,14 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run")
     commands.add_parser("author").add_argument("names", nargs="*")
+    commands.add_parser("solve").add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     try:
         if options.command == "author":
             author(ROOT / "notebooks", options.names)
+            return 0
+        if options.command == "solve":
+            solve(ROOT / "notebooks", options.folder)
             return 0
         data = os.environ.get("CXR_DATA", "")
         if data:  # the kernels run in notebooks/, so a relative path must become absolute

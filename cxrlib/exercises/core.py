@@ -86,11 +86,12 @@ class Exercise:
         head = "".join(lines[: len(lines) - len(body)])
         return f"{head}    ...  # your code\n"
 
-    def cell(self):
-        """The notebook's cell: title, stub, check, and the way to help."""
+    def cell(self, solved=False):
+        """The notebook's cell: title, stub or solution, check, and the way to help."""
+        minutes = "1 minute" if self.minutes == 1 else f"{self.minutes} minutes"
         return (
-            f"# Exercise {self.notebook}.{self.number}: {self.title} ({self.minutes} minutes)\n"
-            f"{self.stub()}\n\nexercises.check({self.name})\n"
+            f"# Exercise {self.notebook}.{self.number}: {self.title} ({minutes})\n"
+            f"{self.text() if solved else self.stub()}\n\nexercises.check({self.name})\n"
             f'# exercises.hint("{self.name}")\n# exercises.solution("{self.name}")'
         )
 
