@@ -81,6 +81,13 @@ def as_answer(one, function):
     return function
 
 
+def test_no_two_exercises_share_a_name():
+    """Or one of them would be checked in place of the other."""
+    files = sorted(Path(core.__file__).parent.glob("nb*.py"))
+    written = sum(path.read_text(encoding="utf-8").count("\n@exercise(") for path in files)
+    assert written == len(ALL)
+
+
 def test_numbers_run_from_one_in_every_notebook():
     by_notebook = {}
     for one in ALL.values():

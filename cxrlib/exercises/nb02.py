@@ -25,7 +25,7 @@ def prevalence_by_policy(codes):
         −1.
     Returns a dict of the mean target under "U-Ones", "U-Zeros" and "U-Ignore", as in the notebook's
     table: a blank becomes 0 in all three, and U-Ignore leaves the images with −1 out of the mean.
-    With [1, 0, −1, NaN, NaN] they are 0.4, 0.2 and 0.25.
+    With [1, 0, -1, NaN, NaN] they are 0.4, 0.2 and 0.25.
     """
     yes, unsure = codes == 1, codes == -1
     return {

@@ -70,6 +70,14 @@ def _all_of_them(children):
     return np.where(least == 0.5, np.nan, least)
 
 
+@group_present.mistake(
+    "On the way up, unknown has turned into present: every image that was never checked for "
+    "devices would be under Other."
+)
+def _present(children):
+    return np.where(np.isnan(children), 1, children).max(axis=1)
+
+
 @exercise(
     "03",
     2,
@@ -209,6 +217,17 @@ def _struck_out(table, labels, edges):
 
 
 @close_labels.mistake(
+    "You copied the child's column onto its parent's, zeros and all. A parent that is 1 stays 1, "
+    "whatever any one child says."
+)
+def _copied(table, labels, edges):
+    closed = table.copy()
+    for parent, child in edges * len(labels):
+        closed[:, labels.index(parent)] = closed[:, labels.index(child)]
+    return closed
+
+
+@close_labels.mistake(
     "One parent of each label was lost, as in a dict of {child: parent}. A hierarchy is a DAG: a "
     "label may have several, and all of them become positive."
 )
@@ -255,6 +274,7 @@ def _draw_hierarchies(rng):
     twice += [("Abnormal", "Heart"), ("Abnormal", "Lung")]
     for edges in (chain + twins, twins, twice):
         yield ([edges[place] for place in rng.permutation(len(edges))],)
+    yield (twice,)  # in this order the first two edges that follow each other are joined already
 
 
 def _below(name, edges):

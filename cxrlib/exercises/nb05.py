@@ -242,6 +242,16 @@ def _summed(weights, images, targets, rate):
 
 
 @train_linear.mistake(
+    "You averaged over the images and summed over the labels. Here the mean is over both, as in "
+    "notebook 04's BCE, so that more labels do not make longer steps."
+)
+def _summed_over_labels(weights, images, targets, rate):
+    for batch, wanted in zip(images, targets, strict=True):
+        weights = weights - rate * wanted.shape[1] * _gradients(weights, batch, wanted)
+    return weights
+
+
+@train_linear.mistake(
     "Only one step, with the first batch. Is your `return` inside the loop? Every batch is to make "
     "a step."
 )

@@ -212,10 +212,11 @@ def best_temperature(truth, scores, temperatures):
 
 @best_temperature.inputs
 def _draw_miscalibrated(rng):
-    for best in (2.0, 0.5):
-        logits = (1.5 * rng.normal(size=1500) + 0.5).clip(-4, 4)
+    for times, plus, middle in ((2, 0, 0.5), (0.5, 0, 0.5), (2, 1, -1)):
+        logits = (1.5 * rng.normal(size=1500) + middle).clip(-4, 4)
         truth = (rng.random(1500) < 1 / (1 + np.exp(-logits))).astype(int)
-        yield truth, 1 / (1 + np.exp(-best * logits)), [1.0, 2.0, 3.0, 0.5, 0.4]
+        scores = 1 / (1 + np.exp(-(times * logits + plus)))
+        yield truth, scores, [1.0, 2.0, 3.0, 0.5, 0.4]
 
 
 def _log_losses(truth, scores, powers):
@@ -233,8 +234,8 @@ def _multiplied(truth, scores, temperatures):
 
 
 @best_temperature.mistake(
-    "You chose by the share of right calls at 0.5. No temperature carries a score across 0.5, so "
-    "that share is the same for all of them."
+    "You return the first of the list, whatever the scores are. Did you choose by the share of "
+    "right calls at 0.5? No temperature carries a score across 0.5, so in that share all are equal."
 )
 def _by_accuracy(truth, scores, temperatures):
     return temperatures[0]
@@ -245,6 +246,16 @@ def _by_accuracy(truth, scores, temperatures):
 )
 def _highest_loss(truth, scores, temperatures):
     return temperatures[np.argmax(_log_losses(truth, scores, 1 / np.array(temperatures)))]
+
+
+@best_temperature.mistake(
+    "You made the mean score match the share of positives. That looks at all scores at once; the "
+    "log loss asks of each score whether it was too sure."
+)
+def _by_the_mean(truth, scores, temperatures):
+    logits = np.log(scores / (1 - scores))
+    means = [(1 / (1 + np.exp(-logits / t))).mean() for t in temperatures]
+    return temperatures[np.argmin(np.abs(np.array(means) - truth.mean()))]
 
 
 @best_temperature.mistake(

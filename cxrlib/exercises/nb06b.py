@@ -87,7 +87,7 @@ def _gains(low, high, margin):
         "`gap = method - flat`. Its mean, plus and minus `t * gap.std(ddof=1) / sqrt(number)`.",
     ),
 )
-def paired_interval(method, flat, t):
+def interval_over_seeds(method, flat, t):
     """The interval of the mean difference, method − flat, over seeds that both were trained with.
 
     method, flat: arrays [S], the AP of two methods; number s of both is of the same seed.
@@ -101,7 +101,7 @@ def paired_interval(method, flat, t):
     return gap.mean() - half, gap.mean() + half
 
 
-@paired_interval.inputs
+@interval_over_seeds.inputs
 def _draw_seeds(rng):
     for count, t in ((3, 4.303), (5, 2.776), (12, 2.201)):
         flat = 0.6 + 0.03 * rng.normal(size=count)
@@ -111,7 +111,7 @@ def _draw_seeds(rng):
         yield flat + gap, flat, t
 
 
-@paired_interval.mistake(
+@interval_over_seeds.mistake(
     "You added up two variances, as if the seeds had nothing in common. A seed that is good for "
     "both cancels out of its own difference: take the differences first."
 )
@@ -121,7 +121,7 @@ def _unpaired(method, flat, t):
     return gap - half, gap + half
 
 
-@paired_interval.mistake(
+@interval_over_seeds.mistake(
     "That is the spread of single seeds. The mean of S of them is surer: its standard error is "
     "smaller by the root of S."
 )
@@ -130,7 +130,7 @@ def _of_one_seed(method, flat, t):
     return gap.mean() - t * gap.std(ddof=1), gap.mean() + t * gap.std(ddof=1)
 
 
-@paired_interval.mistake(
+@interval_over_seeds.mistake(
     "You divided by S inside the standard deviation. The mean was taken from the same few seeds, "
     "so they lie too near to it: divide by S − 1 (`ddof=1`)."
 )
@@ -140,7 +140,7 @@ def _of_a_population(method, flat, t):
     return gap.mean() - half, gap.mean() + half
 
 
-@paired_interval.mistake(
+@interval_over_seeds.mistake(
     "You reached 1.96 standard errors to either side. That is for many values; a handful of seeds "
     "needs more, and `t` says how many."
 )
@@ -150,7 +150,9 @@ def _normal(method, flat, t):
     return gap.mean() - half, gap.mean() + half
 
 
-@paired_interval.mistake("Turned round: method − flat is above zero where the method is better.")
+@interval_over_seeds.mistake(
+    "Turned round: method − flat is above zero where the method is better."
+)
 def _turned(method, flat, t):
     gap = flat - method
     half = t * gap.std(ddof=1) / np.sqrt(len(gap))
@@ -242,6 +244,17 @@ def _easy_first(p):
     levels = np.empty(len(p))
     levels[order] = np.maximum.accumulate(p[order] * np.arange(1, len(p) + 1)).clip(max=1)
     return levels
+
+
+@holm_levels.mistake(
+    "Yes or no, at a level of .05. Here the level is not given: from which level on would each "
+    "comparison hold?"
+)
+def _at_one_level(p):
+    order, steps = _ladder(p)
+    holds = np.empty(len(p), bool)
+    holds[order] = np.maximum.accumulate(steps) < 0.05
+    return holds
 
 
 @holm_levels.mistake("Nearly: some of your levels are above 1, and a level is a probability.")

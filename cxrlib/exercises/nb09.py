@@ -324,6 +324,15 @@ def _not_said(truth, score, withheld):
 
 
 @who_pays.mistake(
+    "Your third counts all errors among the answers, false alarms as well. Asked is how many of "
+    "the sick are told “absent”."
+)
+def _all_errors(truth, score, withheld):
+    wrong = (score > 0.5) != (truth == 1)
+    return withheld[truth == 1].mean(), withheld[truth == 0].mean(), wrong[~withheld].mean()
+
+
+@who_pays.mistake(
     "Your third is a share of the “absent” answers. To be told “absent” is rarely wrong where few "
     "are sick, and the sick may be missed all the same: divide by those of them who get an answer."
 )

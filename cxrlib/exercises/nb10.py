@@ -74,8 +74,8 @@ def _wrong_end(strangeness, alpha):
 
 
 @conformal_limit.mistake(
-    "You took one value too far up. Python counts from 0, so the k-th smallest has the index k − 1. "
-    "(np.quantile with “higher” counts the gaps between values, and may be one too far, too.)"
+    "You took one value too far up. Python counts from 0, so the k-th smallest has the index "
+    "k − 1. (np.quantile with “higher” counts the gaps between values, and may be one too far.)"
 )
 def _one_too_far(strangeness, alpha):
     n = len(strangeness)
@@ -117,7 +117,7 @@ def promise_each(scores, truth, alpha):
 
 @promise_each.inputs
 def _draw_calibration(rng):
-    for sick, healthy, alpha in ((25, 112, 0.1), (32, 42, 0.2)):
+    for sick, healthy, alpha in ((4, 6, 0.33), (25, 112, 0.1), (32, 42, 0.2)):
         low = np.arange(1, healthy + 1) / (2 * healthy)  # below one half: the healthy
         high = 0.31 + 0.5 * np.arange(1, sick + 1) / sick
         truth = np.repeat([0, 1], (healthy, sick))
@@ -158,6 +158,17 @@ def _exchanged(scores, truth, alpha):
 )
 def _without_new(scores, truth, alpha):
     return _limit(1 - scores[truth == 1], alpha, 0), _limit(scores[truth == 0], alpha, 0)
+
+
+@promise_each.mistake(
+    "The plain quantile lies between two values, and forgets the new image: it promises too much, "
+    "above all for the few sick. Take the k-th smallest."
+)
+def _plain_quantiles(scores, truth, alpha):
+    return (
+        np.quantile(1 - scores[truth == 1], 1 - alpha),
+        np.quantile(scores[truth == 0], 1 - alpha),
+    )
 
 
 @promise_each.mistake(
@@ -315,11 +326,14 @@ def _draw_highest(rng):
     risk = 0.1037  # no sum of losses comes near it
 
     def case(sizes, patients):
-        values = np.sort(rng.permutation(999)[:sizes] + 1) / 1000
+        values = np.sort(rng.permutation(998)[:sizes] + 1) / 1000
         order = rng.permutation(sizes)
         people = rng.permutation(len(set(patients)))[np.asarray(patients)]
         return values[order], people[order], np.append(values, 1.0), risk
 
+    order = rng.permutation(4)
+    few = (np.array([0.2, 0.4, 0.6, 0.8]), np.array([0, 0, 1, 2]))
+    yield *(part[order] for part in few), np.array([0.1, 0.3, 0.5, 0.7, 0.9]), 0.7
     yield case(40, range(40))
     yield case(6, range(6))  # too few for so small a risk
     # From the lowest score to the highest: patients 3 … 29, then one image in three of the patients

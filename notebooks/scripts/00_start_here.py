@@ -74,7 +74,7 @@ print("cores:", os.cpu_count(), "· accelerator:", accelerator or "none, which i
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
 DATA = ""
 
-from cxrlib import cohort, data, phantom, plots
+from cxrlib import cohort, data, exercises, phantom, plots
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
 
@@ -178,7 +178,57 @@ else:
 # (11, a reading room that puts all of it together, is to follow.)
 #
 # Every notebook runs alone and in any order. What an earlier one made is found again, or made again.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 00.1: How an exercise works (1 minute)
+def how_many_present(targets):
+    """How many labels of one image are present?
+
+    Write the body in place of the dots and run the cell. The check calls your function on images
+    of its own, new ones each time, and says what differs. Below are a hint and the solution: take
+    the # away to see them. `np`, `pd` and `torch` are there to be used.
+
+    targets: an array [L] of 0 (absent) and 1 (present), one for each label.
+    Returns a number. With [0, 1, 0, 0, 1] it is 2; where nothing is present, 0.
+    """
+    ...  # your code
+
+
+exercises.check(how_many_present)
+# exercises.hint("how_many_present")
+# exercises.solution("how_many_present")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 00.2: Where do probabilities contradict the hierarchy? (4 minutes)
+def contradicted_edges(probability, edges):
+    """Which edges of the hierarchy does a model contradict?
+
+    A child is a kind of its parent: pneumonia is a kind of consolidation. So no child should come
+    out more probable than its parent. Equally probable is allowed.
+
+    probability: a dict {label: its probability}, of one image.
+    edges: a list of pairs (parent, child) of labels.
+    Returns the set of the edges whose child is more probable than its parent, an empty one if
+    there is none. With {"Lung Opacity": 0.3, "Consolidation": 0.45, "Pneumonia": 0.4} and the edges
+    ("Lung Opacity", "Consolidation") and ("Consolidation", "Pneumonia") it is
+    {("Lung Opacity", "Consolidation")}.
+    """
+    ...  # your code
+
+
+exercises.check(contradicted_edges)
+# exercises.hint("contradicted_edges")
+# exercises.solution("contradicted_edges")
+
+# %% [markdown]
 # ## Take away
 #
 # - One variable, `DATA` or `CXR_DATA`, chooses the radiographs for the whole course.

@@ -48,7 +48,7 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 
-from cxrlib import data, phantom, plots, widgets
+from cxrlib import data, exercises, phantom, plots, widgets
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.phantom import anatomy
 from cxrlib.phantom.chest import LUNG
@@ -258,8 +258,8 @@ panels(
 # By the patient. Scattered rays come from everywhere, so they carry hardly any picture. Thick tissue stops
 # them, too, but the straight ones even more: the *share* of scattered rays grows with thickness, and behind
 # the spine and below the diaphragm there are more of them than of the straight ones. That is why so little is
-# seen there. The last step, the *window*, chooses which range of this becomes black to white. A grid of lead
-# strips before the detector takes most of them away; at the bedside there is often none.
+# seen there. A grid of lead strips before the detector takes most of them away; at the bedside there is often
+# none. The last step, the *window*, chooses which range of what arrives becomes black to white.
 #
 # ## Which way round?
 #
@@ -322,8 +322,8 @@ print(f"AP, lying:    {cardiothoracic_ratio(lying):.2f}")
 
 # %% [markdown]
 # Nothing in the man has changed but his position. Lying and breathing less spread the heart; and from the
-# front it is far from the detector, so its shadow is larger, as your hand's is when you move it towards
-# the lamp. On a PA film a ratio above 0.5 is commonly called large. On an AP film that rule does not hold.
+# front it is far from the detector, so its shadow grows more than the chest's, as your hand's does when you
+# move it towards the lamp. On a PA film a ratio above 0.5 is commonly called large. On an AP film that rule does not hold.
 #
 # Much of what fools readers, and models, is of this kind: not illness, but how the film was taken. And a
 # film that is mirrored puts the heart on the wrong side, which in a few people is the truth. 05 asks which
@@ -974,7 +974,103 @@ panels(
 # heart changes nothing where it lies over the spine, which was white before. Which of the two should a heat
 # map mark? The question has no one answer. Notebook 08 uses the place of the finding itself; its stored
 # record has both.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 01.1: A film is a sum along the beam (3 minutes)
+def photons_arriving(photons, thickness, density, mu):
+    """How many photons of a ray arrive at the detector, by the law of Beer and Lambert?
+
+    photons: how many enter the patient.
+    thickness: an array [K], the cm of each layer that the ray crosses, one behind the other.
+    density: an array [K], what 1 cm of the layer weighs in cm of water: muscle 1, a lung 0.16.
+    mu: the attenuation of water, per cm.
+    Returns a number. With 1000 photons, mu = 0.19, 5 cm of muscle and 15 cm of lung it is 245.1
+    (the layers weigh 5 + 2.4 cm of water).
+    """
+    ...  # your code
+
+
+exercises.check(photons_arriving)
+# exercises.hint("photons_arriving")
+# exercises.solution("photons_arriving")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 01.2: On which side is it? (4 minutes)
+def side_of_the_patient(column, letter, letter_column, width):
+    """On which side of the patient does a finding lie, in a film that may have been mirrored?
+
+    The letter was beside the patient when the film was taken, on the side that it names. Where a
+    film is mirrored, the letter has gone over to the other half with everything else.
+
+    column, letter_column: where finding and letter lie, from 0 at your left to width - 1 at your
+        right; neither is in the middle.
+    letter: "L" or "R", for the patient's left or right.
+    Returns "left" or "right", the patient's. With 30, "L", 90 and a width of 100 it is "right": the
+    film hangs as it should. With 30, "L", 10 and 100 the film is mirrored, and it is "left".
+    """
+    ...  # your code
+
+
+exercises.check(side_of_the_patient)
+# exercises.hint("side_of_the_patient")
+# exercises.solution("side_of_the_patient")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 01.3: A heart that grows by being far away (7 minutes)
+def ratio_on_the_film(heart, chest, heart_gap, chest_gap, source):
+    """The cardiothoracic ratio that a film shows: the heart's shadow over the chest's, in width.
+
+    Rays spread from one point. A shadow is wider than the thing by the same factor by which the
+    detector is further from the source than the thing is.
+
+    heart, chest: their true widths, in cm.
+    heart_gap, chest_gap: from where each is widest to the detector, in cm.
+    source: from the source to the detector, in cm.
+    Returns a number. A heart of 13 cm in a chest of 28 cm has a true ratio of 0.464. Lying, with
+    gaps of 16 and 11 cm and the source at 105 cm, the film shows 0.490.
+    """
+    ...  # your code
+
+
+exercises.check(ratio_on_the_film)
+# exercises.hint("ratio_on_the_film")
+# exercises.solution("ratio_on_the_film")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 01.4: Where it is, and what it changes (10 minutes)
+def hidden_and_elsewhere(without, with_it, lesion, least):
+    """How far do a finding's place and the pixels that it changes lie apart?
+
+    An enlarged heart changes nothing where it lies over the spine, which was white before; and the
+    air of a pneumothorax also moves the heart.
+
+    without, with_it: arrays [H, W] of greys, 0 (black) to 255 (white): one film drawn without and
+        with the finding.
+    lesion: a bool array [H, W], true where the finding itself lies.
+    least: a pixel is changed if its two greys are more than this apart.
+    Returns two shares: *hidden*, of the pixels where the finding lies, those that it does not
+    change; and *elsewhere*, of the pixels that it changes, those outside it. One row of five pixels
+    with the greys [10, 10, 200, 90, 90] without and [90, 10, 205, 40, 30] with it, the lesion
+    [True, False, True, False, False] and 8 for least give 1/2 and 2/3.
+    """
+    ...  # your code
+
+
+exercises.check(hidden_and_elsewhere)
+# exercises.hint("hidden_and_elsewhere")
+# exercises.solution("hidden_and_elsewhere")
+
+# %% [markdown]
 # ## Take away
 #
 # - A film is a sum along the beam: air dark, then fat, water, bone, metal. An edge needs two of them side by

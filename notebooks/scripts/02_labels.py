@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from cxrlib import cohort, data, evaluation, plots, public, widgets
+from cxrlib import cohort, data, evaluation, exercises, plots, public, widgets
 from cxrlib.labels import (
     NIH_TO_CHEXPERT,
     OBSERVATIONS,
@@ -190,7 +190,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Fewer than half, and of the images that carry the label, radiologists confirm about half. Are these numbers
+# Fewer than half of the pneumothoraces, and of the images that carry that label, radiologists confirm about half. Are these numbers
 # the collection's? The images are two sets, drawn in different ways:
 
 # %%
@@ -393,7 +393,7 @@ if knows_truth:
     )
 
 # %% [markdown]
-# Less than double. So whether VisualCheXbert's labels are better than a report labeler's is a matter for
+# Not double, as the title says. So whether VisualCheXbert's labels are better than a report labeler's is a matter for
 # measurement, on images that radiologists have read. Jain et al. did that; the phantom cannot.
 #
 # ## Other names: NIH ChestX-ray14
@@ -658,6 +658,99 @@ try:
     data.require_disjoint_patients(leaky)
 except data.DataError as error:
     print(error)
+
+# %% [markdown]
+# ## Your turn
+#
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 02.1: Three policies for “perhaps” (4 minutes)
+def prevalence_by_policy(codes):
+    """How frequent is an observation, by what a policy makes of its uncertain labels?
+
+    codes: an array [N] of one observation's codes: 1 yes, 0 no, −1 perhaps, NaN blank. Not all are
+        −1.
+    Returns a dict of the mean target under "U-Ones", "U-Zeros" and "U-Ignore", as in the notebook's
+    table: a blank becomes 0 in all three, and U-Ignore leaves the images with −1 out of the mean.
+    With [1, 0, -1, NaN, NaN] they are 0.4, 0.2 and 0.25.
+    """
+    ...  # your code
+
+
+exercises.check(prevalence_by_policy)
+# exercises.hint("prevalence_by_policy")
+# exercises.solution("prevalence_by_policy")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 02.2: Kappa by hand (6 minutes)
+def kappa_by_hand(a, b):
+    """Cohen's kappa: how far do two readers agree beyond chance?
+
+    Chance is how often they would agree if each answered at random with its own frequency of 1s,
+    without looking. Kappa says how far their agreement lies on the way from chance, where it is 0,
+    to perfect agreement, where it is 1.
+
+    a, b: arrays [N] of 0 and 1, what each says of the same N images. Each holds both values.
+    Returns a number. With a = [1, 1, 0, 0, 0] and b = [1, 0, 0, 0, 0] they agree on 0.8 of the
+    images, chance is 0.56, and kappa is 0.545.
+    """
+    ...  # your code
+
+
+exercises.check(kappa_by_hand)
+# exercises.hint("kappa_by_hand")
+# exercises.solution("kappa_by_hand")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 02.3: A test that stays a test (5 minutes)
+def images_of_the_test(patients, count, rng):
+    """Split by patient: which images belong to the test?
+
+    patients: an array [N], the number of the patient whom each image shows. Many come back, and
+        their images are not in any order.
+    count: how many patients the test is to have.
+    rng: a random generator. `rng.choice(values, count, replace=False)` draws from an array, each
+        entry at most once.
+    Returns a bool array [N], true where an image belongs to the test: all images of `count`
+    patients, who are drawn at random, every patient as likely as any other, and no image of
+    anybody else. With patients [7, 3, 7, 9] and a count of 1 there are three right answers, and
+    [True, False, True, False] is one of them.
+    """
+    ...  # your code
+
+
+exercises.check(images_of_the_test)
+# exercises.hint("images_of_the_test")
+# exercises.solution("images_of_the_test")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 02.4: A model that only remembers (10 minutes)
+def scores_from_memory(patients, labels, is_train):
+    """What does a model predict that cannot read a film, but is told whose it is?
+
+    It repeats what it remembers of a patient, the mean label of his training images. For a patient
+    it has never met it gives the mean label of all training images. Split by patient, it has met
+    nobody, so all its scores are equal: chance. Split by image, it seems to be a radiologist.
+
+    patients: an array [N], the number of the patient whom each image shows.
+    labels: an array [N] of 0 and 1, one observation.
+    is_train: a bool array [N], true for training images; the others are the test.
+    Returns an array: the scores of the test images, in their order. With patients
+    [1, 1, 2, 2, 3, 1], labels [1, 1, 0, 1, 1, 0] and the first, the third and the last of them for
+    training, the scores of the other three are [1/2, 0, 1/3].
+    """
+    ...  # your code
+
+
+exercises.check(scores_from_memory)
+# exercises.hint("scores_from_memory")
+# exercises.solution("scores_from_memory")
 
 # %% [markdown]
 # ## Take away

@@ -33,7 +33,7 @@ import time
 import networkx as nx
 import pandas as pd
 
-from cxrlib import data, plots, public, training
+from cxrlib import data, exercises, plots, public, training
 from cxrlib.hierarchy import Hierarchy, HierarchyError, paper_hierarchy, read_hierarchy
 from cxrlib.labels import OBSERVATIONS, apply_policy
 
@@ -535,6 +535,89 @@ try:
     Hierarchy(hierarchy.labels, [*hierarchy.edges, ("Pneumonia", "Opacity")])
 except HierarchyError as error:
     print(error)
+
+# %% [markdown]
+# ## Your turn
+#
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 03.1: Is the group there, if a child is not known? (4 minutes)
+def group_present(children):
+    """A group is present if any of its children is. What if some are not known?
+
+    children: an array [N, C], a row an image, a column a child: 1 present, 0 absent, NaN unknown.
+    Returns an array [N]: 1, 0 or NaN, as Kleene's logic has it: what can be known is known, and
+    the rest stays unknown. The rows [1, NaN], [0, NaN] and [0, 0] give [1, NaN, 0].
+    """
+    ...  # your code
+
+
+exercises.check(group_present)
+# exercises.hint("group_present")
+# exercises.solution("group_present")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 03.2: Both give way (4 minutes)
+def nearest_coherent(parent, child):
+    """The projection of one edge: the coherent scores that are nearest to those predicted.
+
+    parent, child: arrays [N] of scores from 0 to 1. Some children score above their parent.
+    Returns two arrays [N], of the parent and of the child, in which no child scores above its
+    parent, and for which the sum of the squared changes is the smallest there is. A parent with
+    0.4 and a child with 0.7 both become 0.55; a parent with 0.9 and a child with 0.8 stay.
+    """
+    ...  # your code
+
+
+exercises.check(nearest_coherent)
+# exercises.hint("nearest_coherent")
+# exercises.solution("nearest_coherent")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 03.3: Closing the labels (10 minutes)
+def close_labels(table, labels, edges):
+    """Make every ancestor of a positive label positive: its parents, their parents, and so on.
+
+    table: an array [N, L] of 0 and 1, a row an image, a column a label.
+    labels: a list of the L names, in the order of the columns.
+    edges: a list of pairs of names (parent, child), in any order. A label may have several
+    parents; there is no cycle.
+    Returns the closed table, an array [N, L]. With labels A, B and C, and edges (A, B) and (B, C),
+    the row [0, 0, 1] becomes [1, 1, 1], and [0, 1, 0] becomes [1, 1, 0].
+    """
+    ...  # your code
+
+
+exercises.check(close_labels)
+# exercises.hint("close_labels")
+# exercises.solution("close_labels")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 03.4: An edge that says nothing new, and costs (6 minutes)
+def silent_edge(edges):
+    """Find an edge that changes no closed table, and still makes a mistake cost more.
+
+    edges: a list of pairs of names (parent, child), without a cycle.
+    Returns one pair (parent, child) of these names that is not in `edges`. With it, the hierarchy
+    still has no cycle, and every label has the ancestors that it had before. There may be several.
+
+    With [("Opacity", "Consolidation"), ("Consolidation", "Pneumonia")] it is ("Opacity",
+    "Pneumonia"). What that does to a loss which adds up by how much children score above their
+    parents: an image that scores these three 0.4, 0.6 and 0.9 pays 0.2 + 0.3 = 0.5 on the two
+    edges. The third makes it pay 0.5 more, for the same mistake.
+    """
+    ...  # your code
+
+
+exercises.check(silent_edge)
+# exercises.hint("silent_edge")
+# exercises.solution("silent_edge")
 
 # %% [markdown]
 # ## Take away

@@ -34,7 +34,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cxrlib import data, plots, public, widgets
+from cxrlib import data, exercises, plots, public, widgets
 from cxrlib.hierarchy import Hierarchy, paper_hierarchy, read_hierarchy
 from cxrlib.labels import OBSERVATIONS, apply_policy
 from cxrlib.losses import (
@@ -819,7 +819,82 @@ pd.concat({"as said": said[few], "as read": kept[few]}, axis=1).round(2)
 # descendants? It is a choice: if `Abnormal` gave way, every finding below it would, and the third chest's edema
 # would be lost to the word normal. "min" in notebook 03 chose otherwise. The course puts this step after the readouts of max-constraint and conditional wherever a hierarchy has exclusions; the paper's has
 # none.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 04.1: The penalty of one edge (4 minutes)
+def edge_penalty(parents, children):
+    """How much one edge costs by the data: 1 − P(child = 1 | parent = 0), unsmoothed.
+
+    parents, children: arrays [N] of 0 and 1, the labels of the same N images.
+    Returns a number. With parents [0, 0, 0, 1] and children [0, 0, 1, 1] it is 2/3.
+    """
+    ...  # your code
+
+
+exercises.check(edge_penalty)
+# exercises.hint("edge_penalty")
+# exercises.solution("edge_penalty")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 04.2: The hinge, from its formula (6 minutes)
+def hinge_penalty(parents, children, penalties):
+    """The hinge: penalty · max(0, p_child − p_parent), summed over edges, averaged over images.
+
+    parents, children: logits, tensors [B, E], of both ends of each of E edges.
+    penalties: a tensor [E].
+    Returns a tensor with one number. With one image and one edge of penalty 1, a parent's logit of
+    0 and a child's of 20, it is 0.5.
+    """
+    ...  # your code
+
+
+exercises.check(hinge_penalty)
+# exercises.hint("hinge_penalty")
+# exercises.solution("hinge_penalty")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 04.3: A readout that cannot contradict itself (10 minutes)
+def coherent_pair(parent, child):
+    """Probabilities of a parent and its child, such that the child's is never the higher.
+
+    parent, child: logits, tensors [B].
+    Returns two tensors [B], each from 0 to 1, of the parent and of the child. Both must still
+    listen: a higher logit never lowers a label's own probability, and with the other's logit at 9
+    it goes from near 0, or as low as the other allows, to near 1.
+    """
+    ...  # your code
+
+
+exercises.check(coherent_pair)
+# exercises.hint("coherent_pair")
+# exercises.solution("coherent_pair")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 04.4: Which edges does the step push? (5 minutes)
+def gradient_of_step(parents, children):
+    """The gradient of the published penalty, Σ over edges [p_parent < 0.5 and p_child > 0.5].
+
+    parents, children: logits, arrays [E], none exactly 0.
+    Returns two arrays [E]: the derivative of the sum by each parent's and by each child's logit.
+    """
+    ...  # your code
+
+
+exercises.check(gradient_of_step)
+# exercises.hint("gradient_of_step")
+# exercises.solution("gradient_of_step")
+
+# %% [markdown]
 # ## Take away
 #
 # - BCE pushes a logit by $y - p$. HBCE adds a sum over contradicted edges; fixed penalties are 0.5.

@@ -37,7 +37,7 @@ import pandas as pd
 import torch
 from torchvision.transforms import v2
 
-from cxrlib import configs, data, models, phantom, plots, training
+from cxrlib import configs, data, exercises, models, phantom, plots, training
 from cxrlib.evaluation import evaluate
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.losses import BCELoss
@@ -455,6 +455,94 @@ sizes
 
 # %%
 print((configs.CONFIGS / "paper.yaml").read_text())
+
+# %% [markdown]
+# ## Your turn
+#
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 05.1: Which epoch's weights are kept? (3 minutes)
+def kept_epochs(bce, penalty, auroc):
+    """What the published penalty can change: which epoch's weights are kept.
+
+    Trained from the same seed, flat BCE and the published step loss pass through the same weights
+    in every epoch. But the step's validation loss is BCE plus penalty.
+
+    bce, penalty, auroc: arrays [E], of the validation images after each epoch.
+    Returns a dict of three whole numbers, epochs counted from 0: "flat" and "step", the epoch with
+    the lowest validation loss of each of the two; and "auroc", the one with the highest AUROC.
+    With bce [0.5, 0.3, 0.4], penalty [0.1, 0.3, 0.1] and auroc [0.7, 0.6, 0.8] it is
+    {"flat": 1, "step": 2, "auroc": 2}.
+    """
+    ...  # your code
+
+
+exercises.check(kept_epochs)
+# exercises.hint("kept_epochs")
+# exercises.solution("kept_epochs")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 05.2: Even grey levels (5 minutes)
+def even_grey(image):
+    """Replace every grey level by its rank within the image, as a share of the pixels.
+
+    image: an array [H, W] of whole numbers from 0 to 255.
+    Returns an array [H, W]: for every pixel, the share of the image's pixels that are no brighter
+    than it, itself among them. Equal pixels stay equal. [[10, 10], [200, 30]] becomes
+    [[0.5, 0.5], [1, 0.75]]. So it does at another hospital, whose tone curve makes of the image
+    [[5, 5], [90, 80]].
+    """
+    ...  # your code
+
+
+exercises.check(even_grey)
+# exercises.hint("even_grey")
+# exercises.solution("even_grey")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 05.3: The loop, by hand (10 minutes)
+def train_linear(weights, images, targets, rate):
+    """Train a linear model by hand: one step of plain gradient descent for every batch, in order.
+
+    weights: a tensor [D, L], where to start. An image's L logits are `image @ weights`.
+    images: a tensor [S, B, D], S batches of B images. targets: a tensor [S, B, L] of 0 and 1.
+    rate: the learning rate, a number.
+    Returns the weights after S steps, a tensor [D, L]. The loss of a batch is BCE, its mean over
+    images and labels: `torch.nn.functional.binary_cross_entropy_with_logits`. No momentum, no
+    weight decay. With weights [[0.]], two batches of one image [1.] with the target [1.], and a
+    rate of 1, the first step leads to 0.5, the second to 0.8775.
+    """
+    ...  # your code
+
+
+exercises.check(train_linear)
+# exercises.hint("train_linear")
+# exercises.solution("train_linear")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 05.4: Chance that does not depend on who loads (6 minutes)
+def chances(asked):
+    """Random numbers for augmentation, the same whether one machine loads the images or eight.
+
+    asked: an array [N, 3] of whole numbers from 0 to 999, each row a seed, an epoch and an image.
+    Rows come in any order, and the same row may come several times.
+    Returns an array [N] of numbers from 0 to 1, one for every row. Equal rows get equal numbers,
+    and different rows different ones: the same image in another epoch, another image in the same
+    epoch, and both with another seed. The numbers are to look random: about half lie below 0.5.
+    With the rows [0, 4, 7], [0, 5, 7] and [0, 4, 7], the first and the last number are equal.
+    """
+    ...  # your code
+
+
+exercises.check(chances)
+# exercises.hint("chances")
+# exercises.solution("chances")
 
 # %% [markdown]
 # ## Take away

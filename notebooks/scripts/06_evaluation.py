@@ -34,7 +34,7 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 
-from cxrlib import configs, data, plots, training, widgets
+from cxrlib import configs, data, exercises, plots, training, widgets
 from cxrlib.evaluation import (
     RECALIBRATORS,
     EvaluationError,
@@ -821,7 +821,71 @@ for measure, short in MEASURES.items():
 #
 # One training run each says something about these two models, not about the two losses: another seed gives
 # other weights. A comparison of methods needs several seeds of each. Notebook 06b reads one.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06.1: A mean of what? (3 minutes)
+def two_means(auroc, positives):
+    """The macro mean of an AUROC per label, and the one that is weighted by positives.
+
+    auroc: an array [L], NaN where it is undefined: where the images are all of one class.
+    positives: an array [L], how many images have the label.
+    Returns a dict of two numbers, "macro" and "weighted". Undefined labels are left out of both.
+    With auroc [0.9, 0.6, NaN] and positives [30, 10, 40] it is {"macro": 0.75, "weighted": 0.825}.
+    """
+    ...  # your code
+
+
+exercises.check(two_means)
+# exercises.hint("two_means")
+# exercises.solution("two_means")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06.2: A threshold that finds 95% of the sick (5 minutes)
+def highest_threshold(truth, scores, sensitivity):
+    """The highest threshold that still finds at least this share of the sick.
+
+    truth: an array [N] of 0 and 1; at least one image is sick, that is 1.
+    scores: an array [N], all different. An image is called if its score is at or above the
+    threshold.
+    sensitivity: a number such as 0.95, the least share of the sick that are to be called.
+    Returns a number. With scores [0.9, 0.7, 0.6, 0.3, 0.8], of which the first four are sick, and
+    a sensitivity of 0.75 it is 0.6: three of four are found, and any higher one finds fewer.
+    """
+    ...  # your code
+
+
+exercises.check(highest_threshold)
+# exercises.hint("highest_threshold")
+# exercises.solution("highest_threshold")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06.3: A temperature by hand (8 minutes)
+def best_temperature(truth, scores, temperatures):
+    """The temperature that mends the scores of one label best: with the lowest log loss.
+
+    truth: an array [N] of 0 and 1. scores: an array [N] of probabilities between 0 and 1.
+    temperatures: a list of positive numbers, from which one is to be chosen.
+    A temperature t divides the logit of every score. Above 1 it makes scores less sure.
+    Returns the best of `temperatures`. Of ten images that all score 0.8, six are positive: of
+    [0.5, 1, 3.4] it is 3.4, which turns 0.8 into 0.6.
+    """
+    ...  # your code
+
+
+exercises.check(best_temperature)
+# exercises.hint("best_temperature")
+# exercises.solution("best_temperature")
+
+# %% [markdown]
 # ## Take away
 #
 # - "Mean AUROC" needs three words more: macro or weighted, over which labels, with what interval.

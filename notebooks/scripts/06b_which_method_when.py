@@ -32,7 +32,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from cxrlib import cohort, plots, public, simulation, training
+from cxrlib import cohort, exercises, plots, public, simulation, training
 from cxrlib.evaluation import mean_interval
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS, apply_policy
@@ -636,10 +636,103 @@ print(free.groupby(["table", "labels", "images"]).size().to_string())
 # were told to, and every method was tuned better than you can tune yours. On images no
 # trained method gained, and repairs cost less than a hundredth; closing was not tried there. They were small, and of
 # phantoms; and PadChest's labels met a linear model only.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06.4: Two models, the same patients (9 minutes)
+def paired_interval(patients, ours, others, drawn):
+    """A 95% interval for the difference of two models, by resampling patients.
+
+    patients: an array [N], the patient of each image, numbered 0 … P − 1; some have several images.
+    ours, others: arrays [N], how well each model did on each image, from 0 to 1.
+    drawn: an array [R, P]. Each row is a resample: P patients, drawn with replacement.
+    Returns two numbers, the 2.5% and the 97.5% quantile (`np.quantile`), over the resamples, of the
+    mean of ours minus the mean of others. In a resample, all images of a drawn patient count, and
+    twice if the patient was drawn twice; each image counts the same.
+
+    With patients [0, 0, 1], ours [1, 0.8, 0.6], others [0.9, 0.6, 0.7] and drawn [[0, 1], [0, 0],
+    [1, 1]] the three differences are 0.0667, 0.15 and −0.1, and the interval −0.0917 to 0.1458.
+    """
+    ...  # your code
+
+
+exercises.check(paired_interval)
+# exercises.hint("paired_interval")
+# exercises.solution("paired_interval")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06b.1: Shown to lose less than a margin (3 minutes)
+def shown_harmless(low, high, margin):
+    """Which methods are shown to lose less than a margin that was stated beforehand?
+
+    low, high: arrays [M], the ends of the 95% intervals of M differences, method − flat, in AP.
+    margin: a number above 0, the loss that one would put up with.
+    Returns an array [M] of True and False. With low [−0.004, −0.020, 0.001], high
+    [0.002, 0.030, 0.020] and a margin of 0.01 it is [True, False, True].
+    """
+    ...  # your code
+
+
+exercises.check(shown_harmless)
+# exercises.hint("shown_harmless")
+# exercises.solution("shown_harmless")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06b.3: Holm's ladder, upside down (10 minutes)
+def holm_levels(p):
+    """For each of n comparisons, the smallest level at which it holds beside all the others.
+
+    By Holm's ladder, at a level of .05, the smallest p must be below .05 / n, the next below
+    .05 / (n − 1), and so on down to .05 / 1; at the first p that fails, all that follow fail, too.
+    Here the level is not given. At any level above the one that you return, the comparison holds;
+    at any level below it, it does not.
+
+    p: an array [n], in any order, no two alike.
+    Returns an array [n], in the order of p, with no number above 1. With p [0.01, 0.04, 0.03] it is
+    [0.03, 0.06, 0.06].
+    """
+    ...  # your code
+
+
+exercises.check(holm_levels)
+# exercises.hint("holm_levels")
+# exercises.solution("holm_levels")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06b.4: A trick that trains nothing (7 minutes)
+def follow_parent(parent_scores, child_scores, parents, children):
+    """The scores of *flat + parent*: children that were hardly ever seen follow their parent.
+
+    A child with fewer than 5 positives to learn from takes its parent's score, times how often it
+    is present where the parent is: (positives of the child + 1) / (positives of the parent + 2),
+    so that what was never seen does not get 0. The others keep their scores.
+
+    parent_scores, child_scores: arrays [M] and [M, C], flat's scores of a group and of its C
+    children for M new images.
+    parents, children: arrays [N] and [N, C] of 0 and 1, the labels learnt from, closed.
+    Returns an array [M, C]. If the parent has 8 positives and two children 1 and 6, one image with
+    the scores 0.6 and [0.3, 0.7] gets [0.12, 0.7].
+    """
+    ...  # your code
+
+
+exercises.check(follow_parent)
+# exercises.hint("follow_parent")
+# exercises.solution("follow_parent")
+
+# %% [markdown]
 # ## Take away
 #
-# - Say how many comparisons there were. Of eighty, at least four would miss zero by luck if no method differed.
+# - Say how many comparisons there were. Of eighty, about four would miss zero by luck if no method differed.
 # - Ask for a yardstick that cannot know: here label smoothing, which no hierarchy was told to beat.
 # - Whether labels are closed can matter more than any method.
 # - A hierarchy teaches what rare labels cannot: how the group looks. Ask what a trick without training gains.

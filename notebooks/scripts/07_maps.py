@@ -42,7 +42,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
-from cxrlib import configs, data, explanations, plots, training, widgets
+from cxrlib import configs, data, exercises, explanations, plots, training, widgets
 from cxrlib.evaluation import read_predictions
 from cxrlib.explanations import explain
 from cxrlib.hierarchy import paper_hierarchy
@@ -685,6 +685,91 @@ widgets.explore(
     label=ipywidgets.Dropdown(options=hierarchy.labels, value=label, description="label"),
     way=ipywidgets.Dropdown(options=list(ways), value="pointing", description="way"),
 )
+
+# %% [markdown]
+# ## Your turn
+#
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 07.1: A paler twin (3 minutes)
+def paler_twin(drawn):
+    """Another map, of a tenth of the brightness at most, that looks the same once stretched.
+
+    To stretch a map is to subtract its lowest value, and then to divide by its highest. So
+    [[0, 0.3], [0.6, 0]] becomes [[0, 0.5], [1, 0]].
+
+    drawn: an array [h, w]; its lowest value is 0, its highest is 1.
+    Returns an array [h, w]. None of its values is negative, or above a tenth of the value of
+    ``drawn`` at the same place; and stretched, the two maps are the same.
+    """
+    ...  # your code
+
+
+exercises.check(paler_twin)
+# exercises.hint("paler_twin")
+# exercises.solution("paler_twin")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 07.2: How sure must the nodule's place be? (5 minutes)
+def logit_needed(count, rest, score):
+    """The logit that one place needs, so that the image gets a score by log-mean-exp.
+
+    The pointing head: the image's logit is log(1/n Σ exp z_i), its score the sigmoid of that.
+
+    count: n, how many places there are, the one among them.
+    rest: the logit of each of the other places, a negative number.
+    score: the score that the image is to get, between 0 and 1.
+    Returns a number. With 144 places, −4 at the others and a score of 0.5 it is 4.951.
+    """
+    ...  # your code
+
+
+exercises.check(logit_needed)
+# exercises.hint("logit_needed")
+# exercises.solution("logit_needed")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 07.3: Grad-CAM of all labels, without a derivative (9 minutes)
+def all_maps(maps, weights):
+    """The Grad-CAM maps of all labels, for a head that takes the mean of each map.
+
+    The head: logit l is Σ_k weights[l, k] · (mean of map k over its h · w places). Grad-CAM weighs
+    every map by the mean of its derivative, adds them up, and keeps what is positive. Here the
+    derivative can be seen from the formula, and no pass through the network is needed.
+
+    maps: a tensor [K, h, w]. weights: a tensor [L, K].
+    Returns a tensor [L, h, w], not stretched. With the one map [[0, 4], [0, 0]] and the weights
+    [[1], [−1]] of two labels it is [[0, 1], [0, 0]] for the first, and zeros for the second.
+    """
+    ...  # your code
+
+
+exercises.check(all_maps)
+# exercises.hint("all_maps")
+# exercises.solution("all_maps")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 07.4: How far does a place see? (8 minutes)
+def receptive_field(layers):
+    """The width, in pixels, of what one place of the last layer can have looked at.
+
+    layers: a list of (kernel, stride) from the image upwards, of convolutions and poolings: each
+    output looks at ``kernel`` neighbouring inputs in a row, and the next output lies ``stride``
+    inputs further on.
+    Returns a whole number. For [(3, 1), (3, 1)] it is 5, and for [(7, 2), (3, 2), (3, 1)] it is 19.
+    """
+    ...  # your code
+
+
+exercises.check(receptive_field)
+# exercises.hint("receptive_field")
+# exercises.solution("receptive_field")
 
 # %% [markdown]
 # ## Take away

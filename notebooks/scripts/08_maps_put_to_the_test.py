@@ -40,7 +40,7 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from torchvision.transforms import v2
 
-from cxrlib import cohort, configs, data, explanations, phantom, plots, training, widgets
+from cxrlib import cohort, configs, data, exercises, explanations, phantom, plots, training, widgets
 from cxrlib.explanations import explain
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
@@ -103,7 +103,7 @@ print(f"masks of enough images for {len(seen)} observations")
 #
 # - **hit rate**: in what share of images does the highest point of the map lie in the mask?
 # - **AUPRC**: take the pixels from the highest value of the map down; what share of those taken lies in the
-#   mask (the precision), on average?
+#   mask (the precision)? The mean of that over the moments when a pixel of the mask is taken.
 #
 # A map of 6 × 6 cannot draw the rim of a pneumothorax. If maps score badly, is it the model's fault, or the
 # grid's? Let an oracle answer: take the true mask, average it over the places of the grid, and score that as
@@ -775,7 +775,102 @@ if len(boxes):
 # 6. **Try a finer layer, then a head that answers by its map.** The map is then the answer, place by place, and
 #    each place has seen its surroundings. Whether it is the better map, step 2 says, on your images: on the
 #    phantom it was, on the real radiographs above it was not.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 08.1: The usual place (4 minutes)
+def usual_place(valid, test):
+    """The hit rate of a guess that has not looked at the image: where the finding usually is.
+
+    The guess is the highest point of the mean mask of the validation images. The hit rate is the
+    share of test images whose mask holds it.
+
+    valid, test: arrays [N, h, w] and [M, h, w] of True and False, the masks of one finding. The
+    mean mask has one highest point.
+    Returns a number. With the validation masks [[1, 1, 0]] and [[0, 1, 1]] and the test masks
+    [[0, 1, 0]] and [[1, 0, 1]] (written as 0 and 1, one row of pixels each) it is 0.5.
+    """
+    ...  # your code
+
+
+exercises.check(usual_place)
+# exercises.hint("usual_place")
+# exercises.solution("usual_place")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 08.2: Which maps have seen the image? (9 minutes)
+def gain_over_another_image(maps, masks):
+    """How much more often a map hits than the maps of other images do.
+
+    Two ways to make maps may hit equally often, though one of them always points at the usual place
+    and has not looked. So score the maps on the masks of their own images, and then every map on
+    the masks of all images but its own. The gain is the hit rate of the first, less that of the
+    second. A hit: the map's highest point lies in the mask.
+
+    maps: an array [N, h, w] of one finding's maps, each with one highest point; masks: an array
+    [N, h, w] of True and False, of the same N images. N is at least 2.
+    Returns a number. With the maps [[0.9, 0.1, 0.0]] and [[0.2, 0.1, 0.7]] and the masks
+    [[1, 0, 0]] and [[1, 1, 1]] (as 0 and 1) it is 1 − 0.5 = 0.5. If all maps are the same it is 0.
+    """
+    ...  # your code
+
+
+exercises.check(gain_over_another_image)
+# exercises.hint("gain_over_another_image")
+# exercises.solution("gain_over_another_image")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 08.3: Plant a mark, and measure (4 minutes)
+def raised_by_mark(model, images):
+    """By how much a mark raises the score of a model, on average over images.
+
+    The mark is a white square (value 1) of 4 × 4 pixels in the lower right corner. The images have
+    none.
+
+    model: a function that takes images, an array [N, h, w], and returns their scores, an array
+    [N], from 0 to 1.
+    images: an array [N, h, w] from 0 to 1; row 0 is the top one, column 0 the one at the left.
+    Returns a number, negative if the mark lowers the scores. If two images have the scores 0.2 and
+    0.5, and 0.9 and 0.4 with the mark, it is 0.3.
+    """
+    ...  # your code
+
+
+exercises.check(raised_by_mark)
+# exercises.hint("raised_by_mark")
+# exercises.solution("raised_by_mark")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 08.4: Deletion (8 minutes)
+def deletion(model, image, blurred, drawn, steps):
+    """The model's scores while the image is blurred away, what the map marks most first.
+
+    model: a function that takes an image, an array [h, w], and returns its score.
+    image, blurred: arrays [h, w], the image and the same all blurred.
+    drawn: an array [h, w], the map; no two of its values are alike.
+    steps: in how many equal steps all pixels are blurred; h · w is a multiple of it. What is
+    blurred stays so.
+    Returns an array [steps + 1]: the score after 0, 1, … steps. For a model that returns the
+    image's mean, image [[1.0, 0.6]], blurred [[0.0, 0.2]], drawn [[0.9, 0.1]] and 2 steps it is
+    [0.8, 0.3, 0.1].
+    """
+    ...  # your code
+
+
+exercises.check(deletion)
+# exercises.hint("deletion")
+# exercises.solution("deletion")
+
+# %% [markdown]
 # ## Take away
 #
 # - Beside every score of a map put its ceiling, and guesses that have not seen the image. The usual place is a

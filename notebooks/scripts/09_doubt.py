@@ -39,7 +39,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torchvision.transforms import v2
 
-from cxrlib import cohort, configs, data, plots, training, uncertainty
+from cxrlib import cohort, configs, data, exercises, plots, training, uncertainty
 from cxrlib.evaluation import evaluate, read_predictions
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
@@ -596,7 +596,98 @@ plots.show(
 # errors. Of lateral views, the likeliest wrong image, the distance stops half, and entropy none: it is *lower* for them than for
 # frontal ones. Real radiographs and the second hospital pass nearly as usual images do. Different questions, different doubts.
 # And whatever the measure, a program should look at the file first: its modality and its view are written there.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 09.1: Is this Monte Carlo dropout? (4 minutes)
+def what_is_wrong(modules):
+    """What is wrong with a model's modes, if its passes are to be Monte Carlo dropout.
+
+    modules: a list of pairs (kind, training), one for each module in the model: a string, and True
+    in training mode, False in evaluation mode. The first pair is the whole model's own; its flag
+    says nothing of the modules inside. The kinds: "Sequential", "Conv2d", "ReLU", "BatchNorm2d",
+    "Dropout". Convolutions, ReLUs and containers do the same in both modes.
+    Returns a set of what is wrong. It holds "normalisation is on" if any batch normalisation is in
+    training mode, and "dropout is off" if no dropout is. Nothing wrong: the empty set, `set()`.
+    With [("Sequential", True), ("BatchNorm2d", True), ("Dropout", True)], as after `model.train()`,
+    it is {"normalisation is on"}.
+    """
+    ...  # your code
+
+
+exercises.check(what_is_wrong)
+# exercises.hint("what_is_wrong")
+# exercises.solution("what_is_wrong")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 09.2: All doubt, and its two parts (10 minutes)
+def two_parts(passes):
+    """All doubt about each image, and the two parts that it is the sum of.
+
+    passes: an array [S, N], the probability of a finding by each of S passes for each of N images,
+    strictly between 0 and 1.
+    The entropy of a probability p is that of “present or not”: −p·log p − (1 − p)·log(1 − p), with
+    the natural logarithm.
+    Returns three arrays [N]: all doubt, which is the entropy of the passes' mean; the expected
+    entropy, called aleatoric; and the mutual information, called epistemic.
+    With passes [[0.5, 0.02], [0.5, 0.98]], two passes over two images, they are about
+    [0.693, 0.693], [0.693, 0.098] and [0, 0.595].
+    """
+    ...  # your code
+
+
+exercises.check(two_parts)
+# exercises.hint("two_parts")
+# exercises.solution("two_parts")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 09.3: Risk at a coverage (4 minutes)
+def risk_at(wrong, doubt, coverage):
+    """The share of wrong answers among those that are given, when the most doubtful are withheld.
+
+    wrong: an array [N], 1 where an answer is wrong, else 0.
+    doubt: an array [N], how doubtful each answer is; no two are equal.
+    coverage: the share of the answers that are given, above 0; coverage · N is a whole number.
+    Returns a number. With wrong [0, 1, 0, 1], doubt [0.1, 0.2, 0.5, 0.6] and a coverage of 0.5 it
+    is 0.5: of the two answers that are given, one is wrong.
+    """
+    ...  # your code
+
+
+exercises.check(risk_at)
+# exercises.hint("risk_at")
+# exercises.solution("risk_at")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 09.4: Whose answers are withheld? (7 minutes)
+def who_pays(truth, score, withheld):
+    """What withholding answers means for those with a finding and for those without.
+
+    truth: an array [N], 1 for images with the finding (the sick), 0 for those without (the
+    healthy). score: an array [N], the model's; above 0.5 it answers “present”, else “absent”.
+    withheld: an array [N] of True and False; where True, no answer is given.
+    Returns three shares: of the sick, how many get no answer; of the healthy, how many get none;
+    and of the sick who do get an answer, how many are told “absent”. Some of the sick do get one.
+    With truth [1, 1, 1, 0, 0], score [0.6, 0.2, 0.9, 0.1, 0.4] and only the first withheld, they
+    are 1/3, 0 and 1/2.
+    """
+    ...  # your code
+
+
+exercises.check(who_pays)
+# exercises.hint("who_pays")
+# exercises.solution("who_pays")
+
+# %% [markdown]
 # ## Take away
 #
 # - Dropout on, everything else in evaluation mode. `model.train()` blinds this model to a single image, and

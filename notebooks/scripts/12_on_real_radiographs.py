@@ -40,7 +40,7 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib.patches import Rectangle
 
-from cxrlib import cohort, configs, data, plots, training, transfer
+from cxrlib import cohort, configs, data, exercises, plots, training, transfer
 from cxrlib.card import model_card
 from cxrlib.check import check_folder
 from cxrlib.evaluation import evaluate, evaluate_models, mean_interval
@@ -799,7 +799,96 @@ Markdown(card)
 # %% [markdown]
 # The table of predictions beside it needs nothing else to be evaluated, by us or by anybody:
 # `python -m cxrlib evaluate predictions.csv`. It takes the authors' published file as well.
+
+# %% [markdown]
+# ## Your turn
 #
+# Write your code where the dots are, and run the cell: it checks what your function does, on new numbers each time. Take
+# the # from a last line to be given a hint (twice: the second one is plainer), or to see one solution.
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 12.1: A cue is chosen, and then reported (4 minutes)
+def report_the_cue(choosing, reporting):
+    """The AUROC to report of the best trivial cue.
+
+    choosing, reporting: arrays [C], the AUROC of each of C cues (the view, the mean grey …) for one
+    label, “more means ill”, on the two halves of the patients. If “less means ill” instead, an
+    AUROC of a becomes 1 − a.
+    The cue and its direction are what tells most on the choosing half. Returns what this cue, in
+    this direction, reaches on the reporting half. No two cues tell equally much.
+    With choosing [0.6, 0.25] and reporting [0.7, 0.4] it is 0.6: the second cue, less means ill.
+    """
+    ...  # your code
+
+
+exercises.check(report_the_cue)
+# exercises.hint("report_the_cue")
+# exercises.solution("report_the_cue")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 12.2: Pairs of one view (10 minutes)
+def auroc_within_view(truth, score, view):
+    """The AUROC within a view: what a score tells beside the way the image was taken.
+
+    truth: an array [N] of 1 (ill) and 0 (healthy). score: an array [N].
+    view: an array [N] of "AP" and "PA".
+    Of all pairs of an ill and a healthy image of the same view: the share in which the ill one
+    scores higher; equal scores count half. Each pair counts alike, whichever its view. There may be
+    a view with ill images only: it has no pairs. The other has some.
+    Returns a number. With truth [1, 0, 0, 1, 0], score [5, 5, 4, 1, 2] and view
+    ["AP", "AP", "AP", "PA", "PA"] it is 0.5: of three pairs, one is won and one is half won.
+    """
+    ...  # your code
+
+
+exercises.check(auroc_within_view)
+# exercises.hint("auroc_within_view")
+# exercises.solution("auroc_within_view")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 12.3: Batch normalisation, measured anew (7 minutes)
+def renormalise(features, here, scale, shift):
+    """One batch normalisation, with the statistics of the place where the model is to work: AdaBN.
+
+    features: an array [B, C, H, W], what comes into the layer for B images that are to be scored.
+    here: an array [M, C, H, W], the same for M unlabelled images of the new place.
+    scale, shift: arrays [C], the layer's weights, as they were learnt.
+    Of each channel, the mean and the spread (np.std) are measured on `here`. The mean is taken from
+    the features, the result divided by the spread, then multiplied by scale; then shift is added.
+    Returns an array [B, C, H, W]. With one channel, here holding only 1s and as many 3s, scale [2]
+    and shift [1], a feature of 4 becomes 5.
+    """
+    ...  # your code
+
+
+exercises.check(renormalise)
+# exercises.hint("renormalise")
+# exercises.solution("renormalise")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 12.4: Splits that overlap (4 minutes)
+def widening(splits, tested, rest):
+    """By what factor Nadeau and Bengio's correction widens an interval over random splits.
+
+    splits: k, how many random splits of the same patients there were. tested, rest: how many
+    patients each split puts aside for testing, and how many are left.
+    The plain interval of a mean reaches t·√(variance/k) to each side. The correction puts
+    1/k + tested/rest in place of 1/k, and changes nothing else.
+    Returns a number, the corrected width divided by the plain one. With 12 splits, 20 tested and 80
+    left it is 2.
+    """
+    ...  # your code
+
+
+exercises.check(widening)
+# exercises.hint("widening")
+# exercises.solution("widening")
+
+# %% [markdown]
 # ## Take away
 #
 # - Check a folder before training on it; compare with a published result by the paired difference.
