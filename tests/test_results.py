@@ -412,17 +412,47 @@ def test_a_means_predictors_differ_from_one_model(doubted):
 
 def test_every_part_of_the_program_is_measured_on_every_stream():
     stored = read("pipeline.json")
-    rows = pd.DataFrame(stored["rows"]).set_index(["stream", "stage", "measure"])
+    rows = pd.DataFrame(stored["rows"]).set_index(["promise", "stream", "stage", "measure"])
     assert not rows.index.duplicated().any()
     parts = ["one model", "ensemble", "temperature", "gate"]
     assert len(set(rows.index.get_level_values("stream"))) >= 3
     for stream, of in rows["mean"].groupby("stream"):
-        table = of.reset_index().pivot_table("mean", "measure", "stage")[parts]
-        assert table.drop("risk at 80%").notna().all(axis=None), stream
-        assert (table.loc["refused", parts[:3]] == 0).all()
-        assert (table.loc["risk"] <= table.loc["coverage"]).all()
-    own = rows.xs("phantom")["mean"]
-    assert (own.xs("risk", level="measure") <= stored["alpha"] + 0.01).all()
+        refused = of.xs("", level="promise").xs("refused", level="measure").droplevel("stream")
+        assert (refused[parts[:3]] == 0).all() and refused["gate"] > 0
+        for promise in ("one for all", "to each side"):
+            table = of.xs(promise).reset_index().pivot_table("mean", "measure", "stage")[parts]
+            assert table.notna().all(axis=None), stream
+            assert (table.loc["risk"] <= table.loc["coverage"]).all()
+    own = rows.xs("phantom", level="stream")["mean"]
+    assert (own.xs(("one for all", "risk"), level=(0, 2)) <= stored["alpha"]).all()
+    for side in ("missed", "false alarms"):
+        assert (own.xs(("to each side", side), level=(0, 2)) <= stored["alpha"]).all()
+        one, each = (
+            own[promise, "temperature", side] for promise in ("one for all", "to each side")
+        )
+        assert (each < one / 4) if side == "missed" else (each > one), "who pays, as 10 says"
+
+
+def test_backing_off_and_silence_take_the_same_risk_for_what_they_tell():
+    """hAURC, as notebook 10 and the README say; and control takes less than it may."""
+    stored = read("backoff.json")
+    rows = pd.DataFrame(stored["areas"]).set_index("policy")
+    assert (
+        rows.loc["backing off", "difference_low"] < 0 < rows.loc["backing off", "difference_high"]
+    )
+    risk = pd.DataFrame(stored["rows"]).query("measure == 'risk' and policy == 'control'")
+    assert (risk["mean"] < 0.8 * risk["risk"]).all()
+
+
+def test_every_cause_of_errors_moves_the_orders_of_images_apart(doubted):
+    """As the title of notebook 09's figure says."""
+    rows = pd.DataFrame(doubted["causes"]).set_index(["cause", "part"])
+    causes = rows.index.unique("cause")
+    for cause in causes:
+        if rows.loc[(cause, "errors"), "low"] > 1:
+            assert rows.loc[(cause, "rank_disagreement"), "low"] > 1, cause
+    shrunk = rows["high"].xs("mutual_information", level="part") < 1
+    assert set(shrunk.index[shrunk]) == {"a fifth of the labels flipped", "an eighth of the steps"}
 
 
 def test_the_promised_risk_is_kept_by_every_policy():
@@ -430,7 +460,7 @@ def test_the_promised_risk_is_kept_by_every_policy():
     rows = pd.DataFrame(stored["rows"])
     risk = rows[rows["measure"] == "risk"]
     assert set(risk["policy"]) == {"silence", "climbing", "backing off", "control"}
-    assert (risk["mean"] < risk["risk"] + 0.015).all()
+    assert (risk["mean"] < risk["risk"] + 0.005).all()
     # What becomes of a true finding: named, or its group said, or nothing.
     fates = rows[rows["measure"].isin(["named", "group_only", "nothing"])]
     assert fates.groupby(["risk", "policy"])["mean"].sum().to_numpy() == pytest.approx(1, abs=1e-4)

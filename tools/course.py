@@ -1,7 +1,8 @@
 """Run the course: execute every notebook in order, and make pages of them.
 
 course.py run             copies of notebooks/*.ipynb, executed into build/course, and HTML
-                          pages with an index in build/pages; what is up to date is not run
+                          pages with an index in build/pages; what is up to date is not run.
+                          Several run at a time, each with one thread
 course.py author [NAME…]  notebooks/scripts/*.py into notebooks/*.ipynb, executed, for
                           committing; NAME is the start of a notebook's name, such as 03
 course.py solve FOLDER    copies of notebooks/*.ipynb in FOLDER, every exercise answered
@@ -17,13 +18,17 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jupytext
 import nbformat
 from jinja2 import DictLoader
+from joblib import cpu_count
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
@@ -148,9 +153,53 @@ def first_words(notebook):
 # --- The whole course ----------------------------------------------------------------------------
 
 
-def run(source, build, package, environment):
-    """Execute what is not up to date, write pages and index; returns the index's path."""
-    notebooks = sorted(source.glob("*.ipynb"))
+FIRST = ("05", "07")
+"""The notebooks that train for minutes start first; others find their models."""
+
+
+def run_at_once(names, processes):
+    """Run notebooks in processes of their own, so many at a time, each with one thread.
+
+    Small models use one core better than two threads use two. One process more than there are
+    cores keeps these busy while a notebook waits for a model that another one trains.
+    """
+    order = sorted(names, key=lambda name: (not name.startswith(FIRST), name))
+    print(
+        f"{len(order)} notebooks, {processes} at a time; those that train come first.", flush=True
+    )
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    failed = threading.Event()
+
+    def one(name):
+        command = [sys.executable, __file__, "run", "--only", name]
+        if not failed.is_set() and subprocess.run(command, env=environment).returncode:
+            failed.set()
+
+    with ThreadPoolExecutor(processes) as pool:
+        try:
+            list(pool.map(one, order))
+        except KeyboardInterrupt:
+            failed.set()
+            raise
+    return not failed.is_set()
+
+
+def stale(source, build, package, environment):
+    """Names of the notebooks that are not up to date."""
+    executed = build / "course"
+    return [
+        path.stem
+        for path in sorted(source.glob("*.ipynb"))
+        if _is_fresh(executed / path.name, _inputs(path, package, environment)) is None
+    ]
+
+
+def run(source, build, package, environment, only=None):
+    """Execute what is not up to date, write pages and index; returns the index's path.
+
+    With ``only`` one notebook is executed, and no page written: returns None.
+    """
+    notebooks = sorted(source.glob(f"{only or '*'}.ipynb"))
     if not notebooks:
         raise CourseError(f"{source}: no notebooks here.")
     executed, pages = build / "course", build / "pages"
@@ -158,8 +207,12 @@ def run(source, build, package, environment):
         folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for number, path in enumerate(notebooks, start=1):
-        print(f"[{number}/{len(notebooks)}] {path.stem} … ", end="", flush=True)
+        if not only:
+            print(f"[{number}/{len(notebooks)}] {path.stem} … ", end="", flush=True)
         seconds, fresh = _run_one(path, executed / path.name, package, environment)
+        if only:
+            print(f"{path.stem}: {seconds:.0f} s", flush=True)
+            return None
         print(f"{seconds:.0f} s" if fresh else f"up to date ({seconds:.0f} s when it ran)")
         result = nbformat.read(executed / path.name, as_version=4)
         page = pages / f"{path.stem}.html"
@@ -170,15 +223,27 @@ def run(source, build, package, environment):
     return index
 
 
-def _run_one(path, result, package, environment):
-    record, root = result.with_suffix(".json"), package.parent
+def _inputs(path, package, environment):
+    root = package.parent
     files = [path, *sorted(package.rglob("*.py")), root / "requirements.lock"]
     files += [*sorted((root / "results").glob("*.json")), *sorted((root / "configs").glob("*"))]
-    inputs = fingerprint(files, environment, root / "data" / "phantom")
+    return fingerprint(files, environment, root / "data" / "phantom")
+
+
+def _is_fresh(result, inputs):
+    """How many seconds a result took that is of these inputs; else None."""
+    record = result.with_suffix(".json")
     if record.is_file() and result.is_file():
         known = json.loads(record.read_text(encoding="utf-8"))
         if known["inputs"] == inputs:
-            return known["seconds"], False
+            return known["seconds"]
+    return None
+
+
+def _run_one(path, result, package, environment):
+    record, inputs = result.with_suffix(".json"), _inputs(path, package, environment)
+    if (seconds := _is_fresh(result, inputs)) is not None:
+        return seconds, False
     record.unlink(missing_ok=True)
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
@@ -317,7 +382,9 @@ def author(source, names):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run")
+    running = commands.add_parser("run")
+    running.add_argument("--only", metavar="NAME", help="one notebook, without pages")
+    running.add_argument("--processes", type=int, default=cpu_count() + 1)
     commands.add_parser("author").add_argument("names", nargs="*")
     commands.add_parser("solve").add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
@@ -333,7 +400,14 @@ def main(arguments=None):
             data = os.environ["CXR_DATA"] = os.path.abspath(data)
             if not os.path.isdir(data):
                 raise CourseError(f"CXR_DATA={data}: no such folder.")
-        index = run(ROOT / "notebooks", ROOT / "build", ROOT / "cxrlib", data)
+        place = ROOT / "notebooks", ROOT / "build", ROOT / "cxrlib", data
+        waiting = [] if options.only else stale(*place)
+        processes = min(options.processes, len(waiting))
+        if processes > 1 and not run_at_once(waiting, processes):
+            return 1
+        index = run(*place, only=options.only)
+        if options.only:
+            return 0
     except CourseError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

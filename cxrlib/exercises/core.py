@@ -88,9 +88,8 @@ class Exercise:
 
     def cell(self, solved=False):
         """The notebook's cell: title, stub or solution, check, and the way to help."""
-        minutes = "1 minute" if self.minutes == 1 else f"{self.minutes} minutes"
         return (
-            f"# Exercise {self.notebook}.{self.number}: {self.title} ({minutes})\n"
+            f"# Exercise {self.notebook}.{self.number}: {self.title} ({_minutes(self.minutes)})\n"
             f"{self.text() if solved else self.stub()}\n\nexercises.check({self.name})\n"
             f'# exercises.hint("{self.name}")\n# exercises.solution("{self.name}")'
         )
@@ -105,7 +104,7 @@ class Exercise:
         if not callable(answer):
             return f"Expected the function {self.name}, got {_short(answer)}."
         if is_untouched(answer):
-            return f"Not tried yet: {self.minutes} minutes. Write your code where the dots are."
+            return f"Not tried yet: {_minutes(self.minutes)}. Write your code where the dots are."
         wanted = list(inspect.signature(self.solution).parameters)
         try:
             given = list(inspect.signature(answer).parameters)
@@ -290,6 +289,10 @@ def _told(error, answer):
     own = [frame for frame in frames if frame.filename == file and frame.line]
     where = f", at `{own[-1].line}`" if own else ""
     return f"Your code stops with {type(error).__name__}{where}: {error}"
+
+
+def _minutes(count):
+    return "1 minute" if count == 1 else f"{count} minutes"
 
 
 def _kind(value):

@@ -20,12 +20,76 @@
 # **You will be able to** run every notebook of this course, choose the data it runs on, and read the
 # picture that the whole course works towards.
 #
-# **Needs** nothing. **Minutes** 10, of which about one is computing, the first time.
+# **Needs** nothing. **Minutes** 15, and 5 for the exercises; about one is computing,
+# the first time.
 #
 # This is teaching material. It is not a medical device, and nothing in it may guide the care of a
 # patient.
 
+# %%
+# Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
+DATA = ""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cxrlib import cohort, data, exercises, phantom, plots, training
+from cxrlib.hierarchy import paper_hierarchy
+from cxrlib.labels import OBSERVATIONS
+
+hierarchy = paper_hierarchy()
+track = data.open_track(DATA or None)
+track
+
 # %% [markdown]
+# ## One radiograph
+#
+# Here is a synthetic radiograph that the course's own model has not learnt from. **Guess**, before you go on: is
+# anything wrong with this chest? Where would you look?
+
+# %%
+look = json.loads(
+    (training.RUNS.parent / "results" / "first_look.json").read_text(encoding="utf-8")
+)
+same = track.name == "phantom" and look["phantom"]["generator"] == cohort.generator_version()
+if same:
+    image = data.load_image(track.folder / look["path"], 256)
+    fig = plots.gallery(
+        [image], ["not for clinical use"], columns=1, size=4.2, title="A patient of the test split"
+    )
+    plots.show(fig, "A synthetic frontal chest radiograph.")
+else:
+    print("The model's stored answer is about the phantom's images; this folder holds others.")
+
+# %% [markdown]
+# The model gives a probability to each of 21 labels: fourteen observations, and the groups above them, from the most
+# general on the left to the most special. The darker, the more probable; frames show what is true.
+
+# %%
+if same:
+    said, truth = pd.Series(look["probabilities"]), pd.Series(look["truth"])
+    fig = plots.draw_hierarchy(
+        hierarchy, said[list(hierarchy.labels)], marked=tuple(truth.index[truth == 1]),
+        title="What the model says of it, and what is true (frames)", label="probability",
+    )  # fmt: skip
+    plots.show(
+        fig,
+        "The hierarchy of 21 labels with the model's probability in each box; labels that are true have a frame.",
+    )
+    over, under = said[truth == 0].idxmax(), said[truth == 1].idxmin()
+    print(f"most probable of what is not there: {over} {said[over]:.2f}")
+    print(f"least probable of what is there:    {under} {said[under]:.2f}")
+    below = [(p, c) for p, c in hierarchy.edges if said[c] > said[p]]
+    print(f"children that score above their parent: {len(below)} of {len(hierarchy.edges)} edges")
+
+# %% [markdown]
+# This one went well; not all do, and the image was not chosen for it. Whether such numbers can be believed, label by
+# label, whether the picture has anything to do with them, and what may be said of a patient on their account: that is the course.
+#
 # ## The question
 #
 # A chest X-ray can show many things at once: a large heart *and* fluid around the lung *and* a
@@ -55,31 +119,16 @@ for package in ("torch", "torchvision", "pytorch-lightning", "scikit-learn", "pa
 # The course is made for two CPU cores. A graphics card is used if there is one.
 
 # %% tags=["nbval-ignore-output"]
-import os
-
-import torch
-
 accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 print("cores:", os.cpu_count(), "· accelerator:", accelerator or "none, which is fine")
 
 # %% [markdown]
 # ## Which radiographs have I got?
 #
-# One variable decides. Leave it empty for the **phantom**: radiographs computed on this machine, in
-# about a minute, the first time that a notebook asks for them. Or put the path of a folder with the
-# **NIH ChestX-ray14** or **CheXpert** images, here or in the environment variable `CXR_DATA`, and every
-# notebook runs on those. `data/README.md` tells how to get them.
-
-# %%
-# Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
-DATA = ""
-
-from cxrlib import cohort, data, exercises, phantom, plots
-from cxrlib.hierarchy import paper_hierarchy
-from cxrlib.labels import OBSERVATIONS
-
-track = data.open_track(DATA or None)
-track
+# One variable decides, `DATA`, in the first cell of every notebook. Leave it empty for the **phantom**: radiographs computed
+# on this machine, in about a minute, the first time that a notebook asks for them. Or put the path of a folder with the
+# **NIH ChestX-ray14** or **CheXpert** images, there or in the environment variable `CXR_DATA`, and every
+# notebook runs on those. `data/README.md` tells how to get them. Here are some of yours:
 
 # %%
 test = track.split("test")
@@ -112,11 +161,10 @@ plots.show(
 # ## What you will build
 #
 # A model that fills the graph below from pixels alone: a probability for each of 21 labels, where no child
-# should come out more probable than its parent. (Notebook 05 trains one, 06 measures it.) Here the graph is
-# filled from the labels of one image.
+# should come out more probable than its parent. (Notebook 05 trains one, 06 measures it.) What it learns from are graphs
+# like this one, filled from the labels of an image.
 
 # %%
-hierarchy = paper_hierarchy()
 busy = test[list(OBSERVATIONS)].sum(axis=1).sort_values(ascending=False, kind="stable").index[0]
 study = test.loc[busy]
 targets = hierarchy.derive(test.loc[[busy], list(OBSERVATIONS)]).iloc[0]
@@ -177,7 +225,9 @@ else:
 #
 # (11, a reading room that puts all of it together, is to follow.)
 #
-# Every notebook runs alone and in any order. What an earlier one made is found again, or made again.
+# Every notebook runs alone and in any order. What an earlier one made is found again, or made again. Each asks before it
+# tells: where it says **guess**, say a number or a name aloud, or write it down, before you run the cell. And each ends with
+# exercises that check themselves.
 
 # %% [markdown]
 # ## Your turn
@@ -229,9 +279,19 @@ exercises.check(contradicted_edges)
 # exercises.solution("contradicted_edges")
 
 # %% [markdown]
+# ## What you have done
+#
+# What you solve is noted in `progress.json` beside `README.md`, on your machine only. Run this cell whenever you want to know what comes next.
+
+# %% tags=["nbval-ignore-output"]
+exercises.progress()
+
+# %% [markdown]
 # ## Take away
 #
 # - One variable, `DATA` or `CXR_DATA`, chooses the radiographs for the whole course.
 # - The phantom needs nothing and knows the truth; real data need a download and do not.
+# - On Monday: show somebody the first picture, and ask what they would want to know before they believed it. Their
+#   question is one of these notebooks.
 #
 # **Next**: 01 reads a chest film.

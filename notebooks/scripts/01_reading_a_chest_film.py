@@ -21,8 +21,8 @@
 # taken standing from one taken lying, name what lies where, recognise the plain form of the fourteen
 # observations that this course classifies, and say what each is confused with.
 #
-# **Needs** nothing, and no data: the films are drawn as you go. **Minutes** 35, of which less than one is
-# computing.
+# **Needs** nothing, and no data: the films are drawn as you go. **Minutes** 45, and 24 for the
+# exercises; less than one is computing. The four sections called *further* take 10 more and can wait.
 #
 # This is a first lesson, not a training in radiology, and nothing here is a medical device.
 
@@ -47,6 +47,7 @@ from dataclasses import replace
 import ipywidgets
 import numpy as np
 import pandas as pd
+import torch
 
 from cxrlib import data, exercises, phantom, plots, widgets
 from cxrlib.labels import OBSERVATIONS
@@ -728,7 +729,7 @@ else:
     print("Only drawn films here: with CXR_DATA, a real one stands at the end of each row.")
 
 # %% [markdown]
-# ## How faint can it be?
+# ## Further: how faint can it be?
 #
 # Everything so far was plain. **Guess**: at which of these severities would you have seen the
 # consolidation, had nobody told you?
@@ -758,7 +759,7 @@ panels(
 # from a later, plainer film. Remember that when a model misses: ask *which ones*. The phantom can answer,
 # because it knows the severity of everything it draws.
 #
-# ## Where the phantom comes from
+# ## Further: where the phantom comes from
 #
 # The course's default radiographs are not made one by one as here, but by the thousand. A *cause* (heart
 # failure, trauma, cancer, …) draws findings, each with a severity; one body in three dimensions, in
@@ -908,7 +909,7 @@ answer(4)
 # Two views at right angles tell where a thing is; one never
 # does.
 #
-# ## Look closer
+# ## Further: look closer
 #
 # Choose a finding, make it worse, see it from the side. Two things to try: find the smallest severity at
 # which you see a pneumothorax, and watch what happens to the heart when the pneumothorax becomes large.
@@ -945,7 +946,7 @@ widgets.explore(
 # A finding also pushes and pulls its neighbours: a large pneumothorax moves the heart *away*, a collapsed
 # lobe moves it *nearer*, and those pixels are in its outline too.
 #
-# ## What it is, and what it changes
+# ## Further: what it is, and what it changes
 #
 # A radiologist outlines the *disease*. The outlines above hold the *pixels that it changes*. **Guess**: for
 # which findings are the two alike, and for which not?
@@ -1079,5 +1080,7 @@ exercises.check(hidden_and_elsewhere)
 # - Read in a fixed order, and do not stop at the first finding. Some signs are absences.
 # - The fourteen names overlap: some are kinds of others, some look alike, and one means "nothing abnormal".
 # - Faint findings are missed by people too.
+# - On Monday: of ten images of your own collection, write down position, side marker and devices before any finding. If
+#   these differ between the sick and the healthy, a model will read them first.
 #
 # **Next**: 02 asks what a label is, and how wrong.

@@ -21,8 +21,8 @@
 # it changes, say how often labels from reports miss what radiologists see, how far radiologists agree with
 # each other, and split data so that a test stays a test.
 #
-# **Needs** the fourteen names of notebook 01. **Minutes** 45, of which about one is computing; the two
-# sections called *further* take 15 more and can wait.
+# **Needs** the fourteen names of notebook 01. **Minutes** 40, and 25 for the exercises; about one is
+# computing. The two sections called *further* are among them, and can wait.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -31,6 +31,7 @@ DATA = ""
 import ipywidgets
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import display
 
 from cxrlib import cohort, data, evaluation, exercises, plots, public, widgets
@@ -393,7 +394,7 @@ if knows_truth:
     )
 
 # %% [markdown]
-# Not double, as the title says. So whether VisualCheXbert's labels are better than a report labeler's is a matter for
+# So little turns the order. Whether VisualCheXbert's labels are better than a report labeler's is a matter for
 # measurement, on images that radiologists have read. Jain et al. did that; the phantom cannot.
 #
 # ## Other names: NIH ChestX-ray14
@@ -762,5 +763,7 @@ exercises.check(scores_from_memory)
 # - Radiologists agree well on some findings (the heart's size) and poorly on others (consolidation).
 # - The paper hopes that VisualCheXbert's labels are better; on the phantom that is built in, not found.
 # - Split by patient. Always.
+# - On Monday: have two people read fifty images of your label that matters most. Their agreement with each other, and
+#   with the label, is the best that a number measured on that label can mean. And look whether a patient is in two splits.
 #
 # **Next**: 03 builds the hierarchy over these fourteen names.

@@ -22,8 +22,8 @@
 # weight knowing what it is weighed against, and name four ways to do what the penalty hoped to do: two that
 # push, and two that cannot contradict themselves.
 #
-# **Needs** notebook 03: edges, parents, derived labels, exclusions. **Minutes** 90, of which less than one
-# is computing: two sittings, with a pencil. The break is before *Forms that push*.
+# **Needs** notebook 03: edges, parents, derived labels, exclusions. **Minutes** 45, and 25 for the
+# exercises; with a pencil, two sittings. The break is before *Forms that push*.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -906,5 +906,7 @@ exercises.check(gradient_of_step)
 #   outweighs labels that contradict it, several times.
 # - Tied labels take a vote; one in five is 0.2. Max-constraint votes too, the conditional method believes
 #   the topmost label. Neither can contradict itself.
+# - On Monday: of any term you add to a loss, print its gradient on one batch before you train with it. If it is zero, or a
+#   hundred times the rest, you know enough.
 #
 # **Next**: 05 trains with them.

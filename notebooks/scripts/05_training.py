@@ -23,7 +23,7 @@
 # run the same experiment from a file, on one GPU or on eight.
 #
 # **Needs** notebooks 03 and 04 for the words *hierarchy*, *step*, *hinge* and *max-constraint*.
-# **Minutes** 40, of which ten to twenty are training, the first time.
+# **Minutes** 20, and 24 for the exercises; training takes ten to fifteen, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -50,9 +50,8 @@ track
 # %% [markdown]
 # ## From table to batch
 #
-# **Claim.** A batch is grey levels as bytes, 21 targets in the hierarchy's order, and which images they
-# are. Only on the device that trains do bytes become numbers from 0 to 1: what has to be moved is a quarter
-# as large. (Each image is decoded once, and kept in `data/cache` for all later trainings.)
+# A model learns from a few images at a time, a *batch*. **Guess** what one of 32 images at 96 pixels is made of: which
+# tables of numbers, of which shapes? And are its grey levels fractions from 0 to 1, or bytes?
 
 # %%
 loaders = data.ChestData(track, hierarchy, size=96, batch_size=32)
@@ -66,15 +65,18 @@ print("the first image shows:", [
 ])  # fmt: skip
 
 # %% [markdown]
+# Grey levels as bytes, 21 targets in the hierarchy's order, and which images they are. Only on the device that trains do
+# bytes become numbers from 0 to 1: what has to be moved is a quarter as large. (Each image is decoded once, and kept in
+# `data/cache` for all later trainings.)
+#
 # ## First, even grey levels
 #
 # How bright a lung looks depends on the patient, but also on the exposure, the detector and the tone
 # curve that a hospital likes. `write_cohort(..., hospital=2)` draws the same patients as another
 # hospital would show them.
 #
-# **Claim.** *Histogram equalisation* replaces every grey level by its rank within the image. What two
-# hospitals show of one patient becomes more alike. (The letter that marks a side differs here, too, and
-# equalising leaves it.)
+# *Histogram equalisation* replaces every grey level by its rank within the image, or nearly. **Guess**: what becomes of
+# the difference between two hospitals' images of one patient? And what of the letter that marks a side?
 
 # %%
 shown = [
@@ -104,7 +106,8 @@ def difference(one, other):
 print("more alike after equalisation:", difference(*even) < difference(*shown))
 
 # %% [markdown]
-# The course's models see equalised images (`Settings.equalize`); the paper's do not. Notebook 12 asks
+# The grey levels come out alike; the letter differs as before, and a model could still read it. The course's models
+# see equalised images (`Settings.equalize`); the paper's do not. Notebook 12 asks
 # what such models are worth on real radiographs from elsewhere.
 #
 # ## What augmentation may do to a chest
@@ -112,9 +115,8 @@ print("more alike after equalisation:", difference(*even) < difference(*shown))
 # Showing a model slightly changed copies of its images teaches it what does not matter. A patient
 # leans, the tube stands closer, the exposure varies: those changes are real.
 #
-# **Claim.** The published code also turns images upside down and left to right. Neither exists: no
-# chest hangs upside down, and a mirrored one has its heart on the wrong side (a real condition,
-# *situs inversus*, but a very rare one).
+# The published code also turns images upside down and left to right. **Say** of each of the seven copies below, before
+# you read its title: could it have been taken in a hospital?
 
 # %%
 example = data.load_image(track.folder / track.split("train")["path"].iloc[3], 192)
@@ -143,12 +145,53 @@ plots.show(
 )
 
 # %% [markdown]
-# Does it help? A later section measures it, for one short training.
+# No chest hangs upside down, and a mirrored one has its heart on the wrong side (a real condition, *situs inversus*, but a
+# very rare one). Does augmentation help? A later section measures it, for one short training.
+#
+# ## What the model looks like
+#
+# The course's small model, `tiny`, is a DenseNet like the paper's, with three blocks of three layers instead of four
+# of up to 24, and the paper's head on top. Each row below is one stage: what comes out of it (maps × height × width), how
+# many weights it has, and how many pixels of the image one place of its maps depends on, its **receptive field**.
+#
+# **Guess** the last number of the last row: how wide is what *one* of the 6 × 6 places can see, of 96 pixels?
+
+
+# %%
+def stages(features, image):
+    """Shape, weights and receptive field after every stage of a network of convolutions."""
+    rows, field, step = {}, 1, 1
+    for name, stage in features.named_children():
+        image = stage(image)
+        for part in stage.modules():
+            if hasattr(part, "kernel_size"):
+                kernel, stride = (np.max(part.kernel_size), np.max(part.stride))
+                field, step = field + (kernel - 1) * step, step * stride
+        weights = sum(parameter.numel() for parameter in stage.parameters())
+        rows[name] = {
+            "maps": " × ".join(map(str, image.shape[1:])),
+            "weights": f"{weights:,}",
+            "field": field,
+        }
+    return pd.DataFrame(rows).T
+
+
+tiny = models.build("tiny").eval()
+table = stages(tiny.features[0], torch.zeros(1, 1, 96, 96))
+print(
+    f"all of it: {models.count_parameters(tiny):,} weights, the head has {models.count_parameters(tiny.head):,}"
+)
+table[~table.index.str.startswith(("norm", "relu"))]
+
+# %% [markdown]
+# Twice the image. Every place of the last map may depend on every pixel, though the nearer ones count for more. So a
+# finding is never too large to be seen as a whole, and a bright place in a heat map may owe it to something far away:
+# notebooks 07 and 08 are about that.
 #
 # ## The loop, in a dozen lines
 #
-# **Claim.** Training is: predict, compare, follow the gradient, repeat. Nothing else is needed to bring
-# the loss down.
+# Training is: predict, compare, follow the gradient, repeat. **Guess**: does one round over small images, with these lines and
+# nothing else, bring the loss down?
 
 # %%
 small = data.ChestData(track, hierarchy, size=32, batch_size=32)
@@ -174,7 +217,7 @@ first, last = np.mean(values[:5]), np.mean(values[-5:])
 print("loss of the last five batches below that of the first five:", bool(last < first))
 
 # %% [markdown]
-# A real training run adds what can go wrong without it: a schedule for the learning rate, validation
+# It does. A real training run adds what can go wrong without it: a schedule for the learning rate, validation
 # after every epoch, checkpoints of the best model so far, a record of what was done, and a seed.
 # PyTorch Lightning supplies these; `cxrlib.training` ties them together in one call.
 #
@@ -185,10 +228,8 @@ print("loss of the last five batches below that of the first five:", bool(last <
 # construction, and so is `hmlc` (Chen et al. 2019): conditional in the first half of training, and in the second
 # the cross-entropy of what is then read, the product of the conditionals.
 #
-# **Claim.** Trained from the same seed, *flat* BCE and the published *step* loss end in the same
-# weights, **bit for bit**. None of the others does.
-#
-# Eight short runs on small images. (A run that was made before is found again: its name ends in ten digits
+# Eight short runs on small images, all from the same seed. **Guess** which of the other seven end in the same weights as
+# *flat*, bit for bit. (A run that was made before is found again: its name ends in ten digits
 # that follow from the settings, the hierarchy, the labels and every grey level.)
 
 # %%
@@ -230,16 +271,16 @@ print("AUROC of step and flat equal in every epoch:", equal)
 print("training loss of step at least that of flat: ", bool(higher))
 
 # %% [markdown]
-# So what *can* the published penalty change? Only what reads the loss's value: when training stops,
+# The published *step* does, and no other: a step has no gradient (04), so training never feels it. What *can* the
+# published penalty change? Only what reads the loss's value: when training stops,
 # when the learning rate drops, and which epoch's weights are kept. Never which weights there are to
 # choose from at a given epoch and rate.
 #
 # ## What they are for: coherence
 #
-# **Claim.** The differentiable forms make predictions more coherent, and the last three methods leave
-# nothing to repair. Share of validation images with at least one child scoring above its parent. (Where
-# there is no bar, no image contradicts itself, or hardly one. Three epochs are few; notebooks 06 and 06b ask
-# the same of models that were trained for longer.)
+# In what share of the validation images does at least one child score above its parent? **Guess** which methods do
+# better than *flat*, and which leave nothing to repair. (Where there is no bar, no image contradicts itself, or hardly
+# one. Three epochs are few; notebooks 06 and 06b ask the same of models that were trained for longer.)
 
 # %%
 small = training.make_data(track, hierarchy, TRIAL)
@@ -278,7 +319,7 @@ print("conditional:           ", soft["conditional"])
 print("hmlc:                  ", soft["hmlc"])
 
 # %% [markdown]
-# Which of them is *better*? Three epochs of one seed cannot say. Notebook 06b reads an experiment with all
+# A penalty with a gradient helps, and a readout that cannot contradict itself needs none. Which of them is *better*? Three epochs of one seed cannot say. Notebook 06b reads an experiment with all
 # methods and several seeds of each.
 #
 # ## What the published augmentation costs
@@ -379,8 +420,8 @@ for name, run in {"step": paper, "hinge": hinge}.items():
 #
 # ## Two checkpoints
 #
-# **Claim.** The weights with the lowest validation loss and those with the highest AUROC need not be
-# those of the same epoch. The paper keeps both, and so do we.
+# Two numbers could choose the best epoch: the lowest validation loss, or the highest AUROC. **Guess**: do they choose the
+# same one?
 
 # %%
 print(sorted(path.name for path in paper.folder.iterdir() if path.suffix in (".ckpt", ".json")))
@@ -391,20 +432,21 @@ for name, run in {"step": paper, "hinge": hinge}.items():
     print(f"{name:6} lowest loss in epoch {by_loss}, highest AUROC in epoch {by_auroc}")
 
 # %% [markdown]
-# A checkpoint is read without running any code from it (`weights_only`): a stranger's file is not run as
+# They need not. The paper keeps both, and so do we. A checkpoint is read without running any code from it (`weights_only`): a stranger's file is not run as
 # a program. Keep PyTorch up to date all the same.
 #
 # ## What a run leaves behind
 #
-# **Claim.** One folder holds all that is needed to judge a run, and to make it again: its settings,
-# hierarchy, data and versions, its curves and checkpoints, and its scores of every validation and test image beside
-# the truth, in the columns that the paper's authors published theirs in.
+# What would you need to judge this run in a year, and to make it again? **Write down** five things, then look.
 
 # %%
 print(sorted(path.name for path in paper.folder.iterdir()))
 print((paper.folder / "config.yaml").read_text())
 
 # %% [markdown]
+# Settings, hierarchy, data and versions, curves and checkpoints, and the scores of every validation and test image beside the
+# truth, in the columns that the paper's authors published theirs in.
+#
 # What if the power fails in epoch 90 of 100? Call `train()` again: it goes on with the epoch that was not
 # finished, and ends in the same weights, bit for bit, as if nothing had happened. (A test of the package
 # kills trainings at random moments and compares.) That works because every epoch has its own random
@@ -417,9 +459,8 @@ print(inspect.getsource(data.draw))
 # %% [markdown]
 # ## The published settings, and more than one GPU
 #
-# **Claim.** The paper's experiment is the same code with another file of settings: DenseNet121 on
-# 320-pixel images, some fifty times as many parameters, and hours on a graphics card instead of minutes
-# here.
+# The paper's experiment is the same code with another file of settings: DenseNet121 on 320-pixel images, and hours on a
+# graphics card instead of minutes here. **Guess** how many times as many parameters that is.
 
 # %%
 presets = {name: configs.read_config(name).settings for name in ("workshop", "paper")}
@@ -552,5 +593,7 @@ exercises.check(chances)
 # - The published loss trains the same weights as flat BCE, bit for bit. The hinge does not, and makes
 #   predictions more coherent; max-constraint and conditional cannot contradict themselves.
 # - An experiment is a file: the notebooks and the command line read the same one.
+# - On Monday: train your own model twice from one seed and compare the bits; then from two seeds, and compare the AUROC.
+#   The first tells whether you can repeat yourself, the second what difference is worth talking about.
 #
 # **Next**: 06 asks how good these models are.

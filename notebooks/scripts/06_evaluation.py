@@ -22,7 +22,7 @@
 # look into subgroups, and compare two models fairly.
 #
 # **Needs** the two models of notebook 05; if they are not there they are trained now, about seven minutes
-# each on one core. **Minutes** 40, of which one is computing.
+# each on one core. **Minutes** 40, and 25 for the exercises; one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -33,6 +33,7 @@ from dataclasses import replace
 import ipywidgets
 import numpy as np
 import pandas as pd
+import torch
 
 from cxrlib import configs, data, exercises, plots, training, widgets
 from cxrlib.evaluation import (
@@ -895,5 +896,7 @@ exercises.check(best_temperature)
 # - A threshold has luck of its own: test it on other patients than those who chose it.
 # - Compare models on the same patients, by the difference. "No difference was found" is no proof that there is
 #   none: state a margin.
+# - On Monday: take the last AUROC you reported. Over which labels was it, how many patients had them, and what is its
+#   interval when patients are resampled? Then its calibration, by label.
 #
 # **Next**: 06b compares not two models but all methods, over several seeds, and asks when one of them helps.

@@ -22,8 +22,8 @@
 # read deletion and insertion without being misled; catch a model that reads a mark instead of a lung.
 #
 # **Needs** the maps and the two heads of notebook 07, the AUROC of notebook 06. The two models of notebook 07
-# are trained now if they are not there, about seven minutes each on one core. **Minutes** 45, of which about
-# three are computing, the first time.
+# are trained now if they are not there, about seven minutes each on one core. **Minutes** 35, and 25 for
+# the exercises; about three are computing, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).

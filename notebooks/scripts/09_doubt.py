@@ -23,7 +23,7 @@
 #
 # **Needs** the words *AUROC*, *interval* and *calibration* of notebook 06, and the model with the paper's
 # loss of notebook 05; if it is not there it is trained now, which takes four to eight minutes.
-# **Minutes** 45, of which about two are computing.
+# **Minutes** 35, and 25 for the exercises; about two are computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -179,7 +179,7 @@ plots.show(
 # ## Two terms with names
 #
 # Every pass *s* gives a probability *pₛ*, and a probability has an **entropy** *H*, its own doubt: none at 0
-# and at 1, highest at one half, where it is log 2, about 0.693. Averaged over the passes that is the
+# and at 1, highest at one half, where it is log 2, about 0.693: $-p \log p - (1 - p) \log(1 - p)$. Averaged over the passes that is the
 # *expected entropy*. The mean of the probabilities has an entropy too, and it is never smaller: it holds the
 # passes' disagreement as well. The difference is the **mutual information** *I*: how much one would learn of an answer
 # by being told which pass gave it.

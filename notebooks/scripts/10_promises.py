@@ -23,7 +23,7 @@
 #
 # **Needs** the words *coherence* and *temperature* of notebook 06, the hierarchy of notebook 03, and the
 # model with the paper's loss of notebook 05; if it is not there it is trained now, which takes four to
-# eight minutes. **Minutes** 45, of which about one is computing; and 25 for the exercises.
+# eight minutes. **Minutes** 40, and 25 for the exercises; about one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -35,6 +35,7 @@ from dataclasses import replace
 import ipywidgets
 import numpy as np
 import pandas as pd
+import torch
 
 from cxrlib import cohort, configs, data, exercises, plots, training, uncertainty, widgets
 from cxrlib.evaluation import fit_temperatures, read_predictions, rescale
@@ -373,7 +374,9 @@ for way in ("here", "here, joint", "elsewhere", "elsewhere, joint", *record["rea
 # **The promise.** Choose the risk you accept: say, that on average over patients at most 10% of a patient's
 # reports hold *any* wrong statement. A report is wrong exactly when its highest-scoring untrue label
 # reaches the threshold. So the patients with known truth tell how high the threshold must be, by *conformal
-# risk control* (Angelopoulos and others 2022): again whatever the model is worth.
+# risk control* (Angelopoulos and others 2022): again whatever the model is worth. Count the share of wrong reports of each of
+# *n* patients, add one patient more, all of whose reports are wrong, and take the lowest threshold at which the mean of
+# these *n* + 1 is at most 10%.
 #
 # **One refinement.** Groups are said more easily than findings, and each wrong one costs as much. So a group
 # is doubted `factor` times as much: the distance of its score from 1 is multiplied by it. The factor is the

@@ -23,8 +23,8 @@
 # model card behind.
 #
 # **Needs** notebook 06 for the words *AUROC*, *bootstrap* and *interval*. The experiments on real radiographs
-# are read from stored results, so none is needed; with a folder of NIH's, one is done live. **Minutes** 30,
-# of which about one is computing.
+# are read from stored results, so none is needed; with a folder of NIH's, one is done live. **Minutes** 40,
+# and 25 for the exercises; about one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -897,5 +897,7 @@ exercises.check(widening)
 # - Zero-shot is judged label by label: against the cue, within a view, and by which head says it.
 # - AdaBN and joined models need no label; whether they helped is a paired difference.
 # - Few-shot gains need a baseline that got everything alike, and an interval that knows that splits overlap.
+# - On Monday: before you try a model on your own images, fit one line to a trivial cue (the view, the mean grey, the
+#   hospital) and write down its AUROC. The model has to beat that, within one view.
 #
 # **Next**: your own data. The card is where to begin: what must it say before anyone may trust the model?
