@@ -158,7 +158,7 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights="random", head="pap
         net.features.get_submodule(last).pool = nn.Identity()
     top = made(width, num_labels, channels=channels, dropout=dropout)
     net = ChestNet(nn.Sequential(features, nn.ReLU()), top)
-    # The same numbers in another order in memory: training takes a quarter less time on a processor.
+    # The same numbers in another order in memory: a quarter less time for training on a processor.
     return net.to(memory_format=torch.channels_last)
 
 
