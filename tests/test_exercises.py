@@ -3,6 +3,7 @@
 import inspect
 import json
 import linecache
+import re
 import textwrap
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from cxrlib import exercises
-from cxrlib.exercises import core, done
+from cxrlib.exercises import core, done, guesses
 from cxrlib.exercises.core import difference, exercise
 
 ALL = exercises.all_exercises()
@@ -164,6 +165,45 @@ def test_verdicts_name_what_differs():
     assert "Expected an array of the shape [3], got a str" in twice.verdict(lambda x: "2x")
 
 
+@exercise("99", 2, "A list that is sorted?", minutes=1, hints=("Sort.", "sorted(x)"))
+def in_order(x):
+    """The numbers of a list in order; the list itself stays as it is."""
+    return sorted(x)
+
+
+@in_order.inputs
+def _draw_lists(rng):
+    yield (list(rng.permutation(5)),)
+
+
+@in_order.behaviour
+def _leaves_it(answer, x):
+    before = list(x)
+    answer(x)
+    return None if x == before else "You changed the list that you were given."
+
+
+def test_behaviour_is_tried_after_the_result_was_compared():
+    assert in_order.verdict(sorted) is not None, "its argument is not called x"
+    assert in_order.verdict(lambda x: sorted(x)) is None
+    assert in_order.verdict(lambda x: x.sort() or x) == "You changed the list that you were given."
+    assert in_order.verdict(lambda x: list(x)[::-1]).startswith("Yours gives")
+
+
+def test_a_title_that_asks_gets_no_full_stop(monkeypatch, capsys):
+    monkeypatch.setattr(core, "find", lambda answer: in_order)
+    exercises.check(lambda x: sorted(x))
+    assert capsys.readouterr().out == "✓ Right: A list that is sorted?\n"
+
+
+def test_the_gradient_that_is_not_there_is_explained():
+    def step(x):
+        """Where nothing leads back to x."""
+        return (torch.tensor(x) > 0).float().sum().backward()
+
+    assert "no way back" in twice.verdict(step)
+
+
 def test_inputs_are_new_at_every_check_and_safe_from_the_learner():
     seen = []
 
@@ -192,6 +232,8 @@ def test_inputs_are_new_at_every_check_and_safe_from_the_learner():
         ({"x"}, {"x", "y"}, "Yours gives"),
         (pd.Series([1], ["b"]), pd.Series([1], ["a"]), "Expected the index"),
         (pd.Series([1.5, 2]), pd.Series([1, 2]), "Yours gives 1.5 at [0], expected 1 (1 of 2"),
+        ([1, 2], 3.0, "Expected one number, got a list of 2."),
+        (["x"], {"x"}, "Expected a set, such as {'x'}, got a list of 1."),
         ((np.ones(2), np.zeros(2)), (np.ones(2), np.zeros(2)), None),
         ((np.ones(2), np.ones(2)), (np.ones(2), np.zeros(2)), "(2 of 4 differ)"),
         ("0.5", 0.5, "Expected a float, got a str."),
@@ -233,7 +275,9 @@ def test_what_is_done_is_kept_and_shown(capsys):
     one = next(iter(ALL.values()))
     before = exercises.progress()
     exercises.check(one.solution)
-    assert capsys.readouterr().out == f"✓ Right: {one.title}.\n"
+    assert (
+        capsys.readouterr().out == f"✓ Right: {one.title}{'' if one.title.endswith('?') else '.'}\n"
+    )
     after = exercises.progress()
     assert after.loc[one.notebook, "done"] == 1 and before.loc[one.notebook, "done"] == 0
     left = before["minutes left"] - after["minutes left"]
@@ -242,7 +286,10 @@ def test_what_is_done_is_kept_and_shown(capsys):
     assert after.loc[one.notebook, "next"] != before.loc[one.notebook, "next"]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"done": 3}', '{"done": {"a": 1}}', "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"done": 3}', '{"done": {"a": 1}}', "\xff", '{"guesses": {"a": "b"}}'],
+)
 def test_a_corrupt_file_costs_a_sentence(content, capsys):
     done.FILE.write_text(content, encoding="latin-1")
     table = exercises.progress()
@@ -250,6 +297,57 @@ def test_a_corrupt_file_costs_a_sentence(content, capsys):
     assert "cannot be read, so it counts as empty" in capsys.readouterr().out
     exercises.check(next(iter(ALL.values())).solution)
     assert len(json.loads(done.FILE.read_text())["done"]) == 1
+
+
+def test_a_guess_is_kept_shown_again_and_marked(monkeypatch):
+    shown = []
+    monkeypatch.setattr(guesses, "display", lambda bundle, raw: shown.append(bundle))
+    exercises.guess("09.1")
+    assert shown[-1]["text/plain"] == "Your guess 09.1: …"
+    assert "application/vnd.jupyter.widget-view+json" in shown[-1]
+    exercises.surprises("09")
+    assert shown[-1]["text/plain"] == "No guesses of notebook 09 are kept yet."
+
+    field = guesses.guess_field("09.1").children[1]
+    field.value = "a half"
+    assert done.read_all()[0]["guesses"] == {"09.1": {"said": "a half", "surprised": None}}
+    guesses.guess_field("10.1").children[1].value = "never"
+    exercises.guess("09.1")
+    assert shown[-1]["text/plain"] == "Your guess 09.1: a half"
+
+    box = guesses.surprise_box({"09.1": {"said": "a half", "surprised": None}})
+    box.children[0].children[1].value = True
+    exercises.surprises("09")
+    assert shown[-1]["text/plain"] == "09.1: a half, a surprise"
+    exercises.check(next(iter(ALL.values())).solution)
+    assert set(done.read_all()[0]["guesses"]) == {"09.1", "10.1"}, "kept beside what is done"
+
+
+def test_a_guess_that_cannot_be_kept_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(done, "FILE", tmp_path / "no" / "folder.json")
+    box = guesses.guess_field("09.1")
+    box.children[1].value = "a half"
+    assert "progress was not kept" in box.children[2].value
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_question_has_a_field_for_the_guess(path):
+    """Right below it, numbered in order; the end looks back."""
+    number = path.stem.split("_")[0]
+    cells = nbformat.read(path, as_version=4).cells
+    asked = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown"
+             and re.search(r"\*\*(Guess|guess|Say|Write down)\*\*", cell.source)
+             and n > 0 and "exercises.progress" not in cells[n + 1].source
+             and "## The course" not in cell.source]  # fmt: skip
+    for count, place in enumerate(asked, start=1):
+        assert cells[place + 1].source == f'exercises.guess("{number}.{count}")', cells[
+            place
+        ].source
+        assert "nbval-ignore-output" in cells[place + 1].metadata.get("tags", [])
+    assert len(asked) >= 1
+    sources = [cell.source for cell in cells]
+    assert sum('exercises.guess("' in source for source in sources) == len(asked)
+    assert sources.count(f'exercises.surprises("{number}")') == 1
 
 
 def test_a_file_that_cannot_be_written_costs_a_sentence(tmp_path, monkeypatch, capsys):

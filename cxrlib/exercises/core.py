@@ -49,6 +49,7 @@ class Exercise:
     hints: tuple
     draw: FunctionType | None = None
     judge: FunctionType | None = None
+    trial: FunctionType | None = None
     mistakes: list = field(default_factory=list)
 
     @property
@@ -68,6 +69,14 @@ class Exercise:
         """
         self.judge = judge
         return judge
+
+    def behaviour(self, trial):
+        """``trial(answer, *arguments)`` is given the learner's function itself, to call it as often
+        as it likes, and says in a sentence what is wrong with it, or None. It comes after the
+        comparison with the solution, or the property.
+        """
+        self.trial = trial
+        return trial
 
     def mistake(self, says):
         """A typical wrong answer; who gives it is told ``says``."""
@@ -129,7 +138,18 @@ class Exercise:
         except Exception as error:
             return _told(error, answer)
         if self.judge is not None:
-            return self.judge(result, *copy.deepcopy(arguments))
+            wrong = self.judge(result, *copy.deepcopy(arguments))
+        else:
+            wrong = self._compare(result, arguments)
+        if wrong or self.trial is None:
+            return wrong
+        try:
+            return self.trial(answer, *copy.deepcopy(arguments))
+        except Exception as error:
+            return _told(error, answer)
+
+    def _compare(self, result, arguments):
+        """What differs from the solution's answer to the same input, in a sentence; or None."""
         right = self.solution(*copy.deepcopy(arguments))
         if result is None and right is not None:
             return "Your function returns nothing: end it with `return` and your result."
@@ -179,7 +199,8 @@ def check(answer):
         return
     wrong = one.verdict(answer)
     if wrong is None:
-        print(f"✓ Right: {one.title}.{keep(one)}")
+        end = "" if one.title.endswith("?") else "."
+        print(f"✓ Right: {one.title}{end}{keep(one)}")
     else:
         sign = "○" if is_untouched(answer) else "✗"
         print(f"{sign} {wrong}")
@@ -231,6 +252,8 @@ def difference(mine, right):
             ours, theirs = (list(getattr(table, name, [])) for table in (right, mine))
             if ours != theirs:
                 return f"Expected the {name} {_short(ours)}, got {_short(theirs)}."
+    if isinstance(right, set | frozenset) and not isinstance(mine, set | frozenset):
+        return f"Expected a set, such as {_short(right or set('ab'))}, got {_kind(mine)}."
     if isinstance(right, str | set | frozenset | bool | np.bool_) or right is None:
         same = isinstance(mine, str) == isinstance(right, str) and mine == right
         return None if same else f"Yours gives {_short(mine)}, expected {_short(right)}."
@@ -240,6 +263,8 @@ def difference(mine, right):
         return f"Expected {_kind(right)}, got {_kind(mine)}."
     if ours.dtype.kind in "biufc" and theirs.dtype.kind not in "biufc":
         return f"Expected {_kind(right)}, got {_kind(mine)}."
+    if ours.ndim == 0 != theirs.ndim:
+        return f"Expected one number, got {_kind(mine)}."
     if ours.shape != theirs.shape:
         return f"Expected the shape {list(ours.shape)}, got {list(theirs.shape)}."
     if ours.dtype.kind not in "biufc":
@@ -288,7 +313,10 @@ def _told(error, answer):
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
     own = [frame for frame in frames if frame.filename == file and frame.line]
     where = f", at `{own[-1].line}`" if own else ""
-    return f"Your code stops with {type(error).__name__}{where}: {error}"
+    told = f"Your code stops with {type(error).__name__}{where}: {error}"
+    if "does not require grad" in str(error):
+        told += "\nPyTorch finds no way back to the inputs. What does that say of the gradient?"
+    return told
 
 
 def _minutes(count):
@@ -299,6 +327,8 @@ def _kind(value):
     if isinstance(value, torch.Tensor | np.ndarray):
         name = "a tensor" if isinstance(value, torch.Tensor) else "an array"
         return f"{name} of the shape {list(value.shape)}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
     return "nothing (None)" if value is None else f"a {type(value).__name__}"
 
 

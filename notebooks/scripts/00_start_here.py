@@ -51,6 +51,9 @@ track
 # Here is a synthetic radiograph that the course's own model has not learnt from. **Guess**, before you go on: is
 # anything wrong with this chest? Where would you look?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("00.1")
+
 # %%
 look = json.loads(
     (training.RUNS.parent / "results" / "first_look.json").read_text(encoding="utf-8")
@@ -277,6 +280,12 @@ def contradicted_edges(probability, edges):
 exercises.check(contradicted_edges)
 # exercises.hint("contradicted_edges")
 # exercises.solution("contradicted_edges")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("00")
 
 # %% [markdown]
 # ## What you have done

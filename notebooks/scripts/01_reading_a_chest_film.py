@@ -132,6 +132,9 @@ def pointed(image, left, right, title, alt):
 # **Guess** before you look at the next picture: which of the five is the darkest? Which places in a chest
 # hold it? And why is the heart, which is no denser than muscle, so white?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.1")
+
 # %%
 wired = film(201, {"Support Devices": 0.3}, cause="heart failure")
 chest = phantom.expose(wired, SIZE)  # what each ray meets
@@ -192,6 +195,9 @@ for name, density in (("lung", LUNG["PA"]), ("liver", 1.0)):
 # One number decides about each pixel: everything that its ray meets, added up. Here are the places of the
 # picture. **Guess** first: how many of a thousand photons arrive behind the heart?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.2")
+
 # %%
 met = {name: float(water[round(r), round(c)]) for name, (r, c) in places.items()}
 table = pd.DataFrame({"cm of water in the way": met})
@@ -214,6 +220,9 @@ table.sort_values("cm of water in the way").round(0).astype(int)
 # Here is that sum, layer by layer, up to the picture. Not all rays that arrive came straight: some were
 # scattered on their way. **Guess**: by what, and behind which organs do more of them arrive than of the
 # straight ones? (In every panel white means little: few rays, or much in their way.)
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.3")
 
 # %%
 ill = film(158, {"Consolidation": 0.8})
@@ -270,6 +279,9 @@ panels(
 # **Guess**: below is one patient, three times. In one picture he lies in bed and the rays come from the
 # front. Which, and how do you know?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.4")
+
 # %%
 standing = film(198)
 lying = replace(
@@ -306,6 +318,9 @@ panels(
 # **Guess** by how much the heart grows from 1 to 2, in the same man. The usual measure is its greatest
 # width as a share of the width of the chest, inside the ribs: the **cardiothoracic ratio**.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.5")
+
 
 # %%
 def cardiothoracic_ratio(study):
@@ -334,6 +349,9 @@ print(f"AP, lying:    {cardiothoracic_ratio(lying):.2f}")
 #
 # **Guess** each of these before you follow the arrows: where is the windpipe? Which dome of the diaphragm
 # stands higher? Where does the heart end and the great artery begin?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.6")
 
 # %%
 map_film = film(198)
@@ -476,6 +494,9 @@ def before_and_after(names, title, alt):
 #
 # **Guess**: which of these three films carry the label *No Finding*?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.7")
+
 # %%
 plain = film(201)
 with_device = film(201, {"Support Devices": 0.3}, cause="heart failure")
@@ -589,6 +610,9 @@ before_and_after(
 # One name can have several faces. **Guess** which of the three below is an atelectasis, and which two are no
 # consolidation of a lobe although their name says pneumonia.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.8")
+
 # %%
 faces = [
     film(179, {"Pneumonia": 0.8}),
@@ -643,6 +667,9 @@ before_and_after(
 #
 # Now the effusion of a patient who stands, and who lies. **Guess** where the fluid goes.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.9")
+
 # %%
 upright = film(207, {"Pleural Effusion": 0.8})
 supine = replace(upright, projection="AP", inspiration=0.5, arms=-0.7)
@@ -683,6 +710,9 @@ before_and_after(
 # holds more than the breaks: the ribs beyond them have moved, and between them and the lung there is blood.
 #
 # Which devices? **Guess** what each is for, then open the answer.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.10")
 
 # %%
 wearers = [
@@ -734,6 +764,9 @@ else:
 # Everything so far was plain. **Guess**: at which of these severities would you have seen the
 # consolidation, had nobody told you?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.11")
+
 # %%
 severities = (0.2, 0.5, 0.9)
 faint = [film(44, {"Consolidation": severity}) for severity in severities]
@@ -768,6 +801,9 @@ panels(
 # study, as it does in a hospital.
 #
 # Here is one patient at three visits. **Guess**: what stayed, what faded, what is new?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.12")
 
 # %%
 visits = phantom.draw_studies(np.random.default_rng([4, 28861]))
@@ -951,6 +987,9 @@ widgets.explore(
 # A radiologist outlines the *disease*. The outlines above hold the *pixels that it changes*. **Guess**: for
 # which findings are the two alike, and for which not?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.13")
+
 # %%
 pairs = {
     "Pneumothorax": film(CASES["Pneumothorax"][0], {"Pneumothorax": 1.0}),
@@ -1070,6 +1109,12 @@ def hidden_and_elsewhere(without, with_it, lesion, least):
 exercises.check(hidden_and_elsewhere)
 # exercises.hint("hidden_and_elsewhere")
 # exercises.solution("hidden_and_elsewhere")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("01")
 
 # %% [markdown]
 # ## Take away

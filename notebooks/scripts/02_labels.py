@@ -68,6 +68,9 @@ track.table[shown].head()
 # **Guess** before you run the cell: what share of its cells is blank? And for which four observations is
 # "perhaps" more common than "yes"?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.1")
+
 # %%
 codes = public.chexpert_labels()[observations]
 meaning = {"yes (1)": 1, "perhaps (−1)": -1, "no (0)": 0}
@@ -109,6 +112,9 @@ plots.show(
 #
 # **Guess**: for which observation does the choice matter most, and by what factor does the number of its
 # positives change?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.2")
 
 # %%
 prevalence = pd.DataFrame({policy: apply_policy(codes, policy).mean() for policy in POLICIES})
@@ -158,6 +164,9 @@ widgets.explore(
 #
 # **Guess** before you go on: of a hundred images on which the radiologists agree that there is a
 # pneumothorax, how many carry the label?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.3")
 
 # %%
 read = public.adjudicated_labels()
@@ -223,6 +232,9 @@ sick.groupby(level="reader").size().sort_values(ascending=False, kind="stable").
 # ones included, and how well do these three agree where something is to be seen?
 #
 # **Guess**: which of the two kappas is higher?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.4")
 
 # %%
 kappas = {
@@ -355,6 +367,9 @@ if knows_truth:
 # Multiply the image-like labeler's errors, both kinds, by a factor, label the same images again, and look
 # when its mean kappa falls to that of reports. **Guess** the factor.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.5")
+
 
 # %%
 def image_like(factor):
@@ -402,6 +417,9 @@ if knows_truth:
 # A label that one collection has and the other has not is *missing*, not negative. **Guess**: if NIH says
 # `No Finding`, which of the fourteen observations does it say are absent, and of which does it say nothing?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.6")
+
 # %%
 pd.Series(NIH_TO_CHEXPERT, name="CheXpert").fillna("(no counterpart)").rename_axis("NIH").to_frame()
 
@@ -421,6 +439,9 @@ nih_targets(examples).T.rename_axis("observation")
 # The first three of these pairs are edges of hierarchies that the course will meet. **Guess**: of the images
 # called Pneumonia, what share is called Consolidation too? And of the others: did the report say no, perhaps,
 # or nothing?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.7")
 
 # %%
 is_coded = track.name != "nih"  # NIH publishes finished labels, not codes
@@ -477,6 +498,9 @@ plots.show(
 #
 # Findings come in company, and a model will use that. **Guess**: which two observations of this track's
 # training labels come together much more often than by chance, and which less often?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.8")
 
 # %%
 binary = track.split("train")[observations] == 1
@@ -563,6 +587,9 @@ plots.show(
 # (whitened principal components, the old "eigenfaces"), finds the five most similar training images, and
 # repeats their labels. Ten random splits each way, with the same images (of patients who came at least three
 # times).
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("02.9")
 
 # %%
 from sklearn.decomposition import PCA
@@ -752,6 +779,12 @@ def scores_from_memory(patients, labels, is_train):
 exercises.check(scores_from_memory)
 # exercises.hint("scores_from_memory")
 # exercises.solution("scores_from_memory")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("02")
 
 # %% [markdown]
 # ## Take away

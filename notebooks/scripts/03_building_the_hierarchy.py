@@ -50,6 +50,9 @@ track
 # under none), and adds a seventh, `Uncertain`. **Guess**: is what comes out a tree, in which every label has
 # one parent?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.1")
+
 # %%
 hierarchy = paper_hierarchy()
 several_parents = [label for label in hierarchy.labels if len(hierarchy.parents(label)) > 1]
@@ -109,6 +112,9 @@ plots.show(
 # A radiograph of the NIH collection was never checked for devices. Is `Other` present? **Guess** for each of the
 # three rows below: yes, no, or nobody knows.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.2")
+
 # %%
 cases = pd.DataFrame(
     {"Fracture": [1.0, 0.0, 0.0], "Support Devices": [None, None, 0.0]},
@@ -127,6 +133,9 @@ other.derive(cases)
 #
 # From here on, "this track's labels" are those a model is trained with: on the phantom and CheXpert the
 # image-like ones (`visualchexbert`), on NIH those of the collection. **Guess**: where in the graph are the labels that most images have?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.3")
 
 # %%
 targets = hierarchy.derive(track.split("train")[list(OBSERVATIONS)])
@@ -157,6 +166,9 @@ print(f"images with nothing labelled (Uncertain): {prevalence['Uncertain']:.1%}"
 # the images with the child and without the parent (its column `hard`; the other, `soft`, is for scores and comes
 # below). The rows are shares of the images with the child, for the reports' labels (`report`), the image-like
 # ones and the truth. **Guess**: on which kind of edge can it never happen, whoever labels?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.4")
 
 # %%
 SOURCES = ("report", "visualchexbert", "truth")
@@ -193,6 +205,9 @@ shares[(shares > 0).any(axis=1)].round(2)
 # without images (`cxrlib.public`). **Guess**: on how many of the twenty edges do they contradict the
 # hierarchy, and how long does it take to derive seven labels for 223,414 images?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.5")
+
 # %%
 codes = public.chexpert_labels()[list(OBSERVATIONS)]
 began = time.perf_counter()
@@ -222,6 +237,9 @@ broken.loc[broken["hard"] > 0, ["child is present", "hard", "share"]]
 # Making every ancestor of a positive label positive repairs every edge. The paper does not do this; its 21
 # labels are not closed under its own hierarchy. **Guess**: what share of the labels from reports would change, and
 # which observation most?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.6")
 
 # %%
 repaired = hierarchy.close(real)
@@ -319,6 +337,9 @@ plots.show(
 # %% [markdown]
 # The dashed lines are *exclusions*, pairs that no image shows together; more of them below. **Guess**: which of the three do reports contradict least?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.7")
+
 # %%
 rows = {}
 for name, graph in {"paper": hierarchy, **others}.items():
@@ -342,6 +363,9 @@ pd.DataFrame(rows).T
 # A model's scores can contradict a hierarchy too, in two ways. *Hard*: at a threshold of 0.5 the child is called
 # and the parent is not. *Soft*: the child simply scores above its parent. **Guess**: which of the three images
 # below is which? (One is both, one is neither.)
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.8")
 
 # %%
 chain = Hierarchy(["Consolidation", "Pneumonia"], [("Consolidation", "Pneumonia")])
@@ -400,6 +424,9 @@ pd.concat({"as predicted": unsure, **repaired})[["No Finding", "Abnormal", "Lung
 # a model from which no contradiction can come (notebook 04 builds them). **Guess**: which rows leave something
 # broken?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.9")
+
 # %%
 stored = json.loads((training.RUNS.parent / "results/coherence.json").read_text(encoding="utf-8"))
 measured = pd.DataFrame(stored["rows"]).set_index(["scores", "way"])
@@ -425,6 +452,9 @@ shown.loc["model"]
 # headings, 194 names in all (Bustos et al. 2020). Its table comes with the course too. **Guess**: what share of the
 # images contradicts it? And whose labels do so more often, physicians' or those of the network that learnt from
 # them?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("03.10")
 
 # %%
 padchest, labelled = read_hierarchy("padchest"), public.padchest_labels()
@@ -620,6 +650,12 @@ def silent_edge(edges):
 exercises.check(silent_edge)
 # exercises.hint("silent_edge")
 # exercises.solution("silent_edge")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("03")
 
 # %% [markdown]
 # ## Take away

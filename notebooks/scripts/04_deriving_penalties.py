@@ -76,6 +76,9 @@ track
 # **Guess**: the model is undecided, $z = 0$. How hard is the logit pushed, and which way, where the label is
 # present? Where it is absent?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.1")
+
 # %%
 tables = {}
 for y in (1, 0):
@@ -115,6 +118,9 @@ pd.concat(tables).droplevel(1).round(3)
 #
 # **Guess**: 64 images, random logits around 0, a penalty of 0.5 on each of the 20 edges. By how much does
 # HBCE exceed BCE? (How often does an edge see a coin fall tails for the parent and heads for the child?)
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.2")
 
 
 # %%
@@ -173,6 +179,9 @@ print(inspect.getsource(HierarchicalBCELoss._step))
 # **Guess**: take a group that is the OR of its children, such as `Cardiac`. How many images show a child
 # without the group? What is the penalty then, and for how many of the twenty edges is it settled before
 # anybody has counted? (The drawing in notebook 03 helps.)
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.3")
 
 
 # %%
@@ -281,6 +290,9 @@ counts.map("{:,}".format)
 #
 # Which of the two is in the penalty?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.4")
+
 # %%
 broken = counts.loc[f"no {parent}", child]
 column, row = counts.loc["all", child], counts.loc[f"no {parent}", "all"]
@@ -304,6 +316,9 @@ print(f"cxrlib says:             {table.loc[(parent, child), 'CheXpert, U-Zeros'
 #
 # PadChest's has 208 edges, and more than a third of its images break one (notebook 03). **Guess**: how many of its
 # penalties are below 0.9?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.5")
 
 # %%
 padchest, labelled = read_hierarchy("padchest"), public.padchest_labels()
@@ -387,6 +402,9 @@ print(f"their child is in fewer than one image of a hundred: {rare}")
 # Back to training. The penalty has a value, as we have seen: about 2.5 on random logits. **Guess**: how large
 # is its push on the 64 × 21 logits of that batch?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.6")
+
 
 # %%
 def gradient(loss):
@@ -415,6 +433,9 @@ print(f"gradient: largest difference, HBCE's and BCE's = {(of_hbce - of_bce).abs
 #
 # **Guess**: over the square of all $(p_\text{parent}, p_\text{child})$, where does each of the three forms
 # push? Where does each fall silent?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.7")
 
 
 # %%
@@ -520,6 +541,9 @@ widgets.explore(
 #
 # **Guess**: with $L = 21$, a penalty of 0.5, $\lambda = 1$ and $p_\text{child} = 0.9$, which is stronger, and how
 # many times? For which $\lambda$ are they equal? Ask the losses themselves:
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.8")
 
 # %%
 only = 0 * penalties  # one edge counts, the others are free
@@ -661,6 +685,9 @@ widgets.explore(
 # Now all twenty edges, at the published weight. Pneumonia is present and its four ancestors are not. Two tied
 # labels that disagreed met at one half. **Guess**: if the hinge ties all five together, where do they meet?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.9")
+
 # %%
 chain = ["Pneumonia", "Consolidation", "Fluid Accumulation", "Opacity", "Abnormal"]
 losses = {"flat": BCELoss()} | {
@@ -711,6 +738,9 @@ print(f"after 2,000 steps of training, flat and step differ by at most {apart:.1
 # **Guess**: of 1,000 images with wild random logits, how many have a child above its parent, for each
 # readout? Why? (Compare the sets of a parent and of its child.)
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.10")
+
 # %%
 readouts = {
     "sigmoid": torch.sigmoid,
@@ -736,6 +766,9 @@ for name, readout in readouts.items():
 # single image: Consolidation is present, Pneumonia is not, and the model says the reverse, logits 0 and 2.
 # Consolidation reads as Pneumonia's 2. **Guess**: which of the two logits does "Consolidation is present" push
 # up?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.11")
 
 # %%
 two = Hierarchy(["Consolidation", "Pneumonia"], [("Consolidation", "Pneumonia")])
@@ -778,6 +811,9 @@ pd.DataFrame(pushes).T.round(3) + 0.0  # no −0
 # where $|Q|$ counts the questions in the whole batch. **Guess**: what do these two make of the contradicting
 # targets, Pneumonia without its four ancestors?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.12")
+
 # %%
 coherent = {
     "max-constraint": (MaxConstraintLoss(hierarchy), readouts["max-constraint"]),
@@ -801,6 +837,9 @@ pd.concat({name: settle(*both)[chain] for name, both in coherent.items()}).dropl
 #
 # **Guess**: in the course's own hierarchy `No Finding` excludes `Abnormal`. A model says 0.7 and 0.6. What
 # is left of each?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("04.13")
 
 # %%
 anatomy = read_hierarchy("anatomy")
@@ -893,6 +932,12 @@ def gradient_of_step(parents, children):
 exercises.check(gradient_of_step)
 # exercises.hint("gradient_of_step")
 # exercises.solution("gradient_of_step")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("04")
 
 # %% [markdown]
 # ## Take away

@@ -23,7 +23,7 @@
 # run the same experiment from a file, on one GPU or on eight.
 #
 # **Needs** notebooks 03 and 04 for the words *hierarchy*, *step*, *hinge* and *max-constraint*.
-# **Minutes** 20, and 24 for the exercises; training takes ten to fifteen, the first time.
+# **Minutes** 30, and 24 for the exercises; training takes ten to fifteen, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -53,6 +53,9 @@ track
 # A model learns from a few images at a time, a *batch*. **Guess** what one of 32 images at 96 pixels is made of: which
 # tables of numbers, of which shapes? And are its grey levels fractions from 0 to 1, or bytes?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.1")
+
 # %%
 loaders = data.ChestData(track, hierarchy, size=96, batch_size=32)
 grey, targets, numbers = next(iter(loaders.train_dataloader()))
@@ -77,6 +80,9 @@ print("the first image shows:", [
 #
 # *Histogram equalisation* replaces every grey level by its rank within the image, or nearly. **Guess**: what becomes of
 # the difference between two hospitals' images of one patient? And what of the letter that marks a side?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.2")
 
 # %%
 shown = [
@@ -118,6 +124,9 @@ print("more alike after equalisation:", difference(*even) < difference(*shown))
 # The published code also turns images upside down and left to right. **Say** of each of the seven copies below, before
 # you read its title: could it have been taken in a hospital?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.3")
+
 # %%
 example = data.load_image(track.folder / track.split("train")["path"].iloc[3], 192)
 allowed = data.AUGMENTATIONS["chest"]
@@ -156,6 +165,9 @@ plots.show(
 #
 # **Guess** the last number of the last row: how wide is what *one* of the 6 × 6 places can see, of 96 pixels?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.4")
+
 
 # %%
 def stages(features, image):
@@ -192,6 +204,9 @@ table[~table.index.str.startswith(("norm", "relu"))]
 #
 # Training is: predict, compare, follow the gradient, repeat. **Guess**: does one round over small images, with these lines and
 # nothing else, bring the loss down?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.5")
 
 # %%
 small = data.ChestData(track, hierarchy, size=32, batch_size=32)
@@ -231,6 +246,9 @@ print("loss of the last five batches below that of the first five:", bool(last <
 # Eight short runs on small images, all from the same seed. **Guess** which of the other seven end in the same weights as
 # *flat*, bit for bit. (A run that was made before is found again: its name ends in ten digits
 # that follow from the settings, the hierarchy, the labels and every grey level.)
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.6")
 
 # %%
 TRIAL = Settings(size=48, epochs=3, augment="none")
@@ -282,6 +300,9 @@ print("training loss of step at least that of flat: ", bool(higher))
 # better than *flat*, and which leave nothing to repair. (Where there is no bar, no image contradicts itself, or hardly
 # one. Three epochs are few; notebooks 06 and 06b ask the same of models that were trained for longer.)
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.7")
+
 # %%
 small = training.make_data(track, hierarchy, TRIAL)
 
@@ -328,6 +349,9 @@ print("hmlc:                  ", soft["hmlc"])
 # validation images by which it chooses the model. Half of all images then stand on their head: part of what the
 # model can hold is spent on chests that do not exist. **Guess** the order of the three models below, each tested on
 # the validation images as they are.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.8")
 
 # %%
 recipes = ("none", "chest", "published")
@@ -423,6 +447,9 @@ for name, run in {"step": paper, "hinge": hinge}.items():
 # Two numbers could choose the best epoch: the lowest validation loss, or the highest AUROC. **Guess**: do they choose the
 # same one?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.9")
+
 # %%
 print(sorted(path.name for path in paper.folder.iterdir() if path.suffix in (".ckpt", ".json")))
 
@@ -438,6 +465,9 @@ for name, run in {"step": paper, "hinge": hinge}.items():
 # ## What a run leaves behind
 #
 # What would you need to judge this run in a year, and to make it again? **Write down** five things, then look.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.10")
 
 # %%
 print(sorted(path.name for path in paper.folder.iterdir()))
@@ -461,6 +491,9 @@ print(inspect.getsource(data.draw))
 #
 # The paper's experiment is the same code with another file of settings: DenseNet121 on 320-pixel images, and hours on a
 # graphics card instead of minutes here. **Guess** how many times as many parameters that is.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("05.11")
 
 # %%
 presets = {name: configs.read_config(name).settings for name in ("workshop", "paper")}
@@ -584,6 +617,12 @@ def chances(asked):
 exercises.check(chances)
 # exercises.hint("chances")
 # exercises.solution("chances")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("05")
 
 # %% [markdown]
 # ## Take away

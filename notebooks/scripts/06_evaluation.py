@@ -103,6 +103,9 @@ print(truth.shape, scores.shape, f"{patients.nunique()} patients")
 # **Guess**: how far apart are the easiest and the hardest label, and whose AUROC is known least well? The
 # bars are 95% intervals from 1,000 resamples of *patients*.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.1")
+
 # %%
 result = evaluate(truth, scores, groups=patients, resamples=1000)
 defined = result.per_label["auroc"].dropna().sort_values(ascending=False)
@@ -244,6 +247,9 @@ pd.DataFrame({"mean": means, **ends}).round(3)
 # Images of one patient resemble each other, so they hold less information than as many images of different
 # people. **Guess**: what happens to the interval if images are drawn as if they were independent?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.2")
+
 # %%
 naive = evaluate(truth, scores, groups=None, resamples=1000)
 widths = pd.DataFrame(
@@ -273,6 +279,9 @@ print("drawn by image, all three intervals are narrower:", bool(narrower))
 # AUROC looks only at the order of scores. A model can order well and still say 0.9 where 0.6 would be right.
 # A *reliability diagram* puts the share of images that do have the finding over the predicted probability:
 # on the diagonal, 0.6 means six in ten. **Guess**: is this model too sure of itself, or too timid?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.3")
 
 # %%
 frequent = truth[list(OBSERVATIONS)].sum().sort_values(ascending=False).index[:6]
@@ -311,6 +320,9 @@ plots.show(
 # But an ECE cannot be 0: of ten images with a score of 0.5, four or seven may be positive by chance. What
 # would a model have whose probabilities are all *true*? **Guess** how many of the 14 observations err more
 # than that.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.4")
 
 # %%
 seen = [label for label in OBSERVATIONS if truth[label].nunique() == 2]
@@ -353,6 +365,9 @@ print("mean ECE above that of true probabilities:", bool(ece.mean() > chance["me
 # loss**, and the **Brier score**, the mean square of truth − score. (*Brier skill* is how much less that is
 # than with the label's frequency as everybody's score: 0 has learnt nothing, 1 knows all.) **Guess**: which
 # way is best on new images? Does it help every label?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.5")
 
 # %%
 valid = predictions.split("valid")
@@ -476,6 +491,9 @@ widgets.explore(
 # label. **Guess**: for how many of the 14 will the interval on new patients hold 0.9? And what will it cost
 # the healthy?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.6")
+
 # %%
 chosen = threshold_for(valid.truth[seen], valid.scores[seen], 0.9).dropna()
 kept = list(chosen.index)
@@ -530,6 +548,9 @@ print("at least 0.9 on the test images:      ", bool((found["sensitivity"] >= 0.
 # Some papers count not images but pairs of an image and an edge: the **hierarchical violation rate** (so
 # named in HCAL, arXiv 2508.13452). Which of the two looks better in a table?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.7")
+
 # %%
 both = {"step (the paper's loss)": scores, "hinge": hinge_scores}
 pairs = len(scores) * len(hierarchy.edges)
@@ -572,6 +593,9 @@ print(f"edges: {len(hierarchy.edges)}, so many pairs to each image")
 # (*projection*), where both give way. Nearest in *squared* distance: in other distances it need not be.
 # **Guess**: how much farther do max and min go, in the sum of squares? And what does coherence cost in
 # AUROC?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.8")
 
 # %%
 repairs = {"as predicted": scores} | {
@@ -624,6 +648,8 @@ print("largest change of any mean is below 0.02:", bool(change.abs().max(axis=No
 # groups that are called, and rightly, **guess** on what share of the images none of the group's true kinds is
 # called: right about the group, and not about the thing.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.9")
 
 # %%
 called = hierarchy.close((scores > 0.5).astype(float)) == 1
@@ -676,6 +702,9 @@ print(f1.round(3).to_string())
 # One mean can hide whom the model serves worse. Three comparisons, by sex, age and view, each over the
 # labels that have enough images in all of its groups. Not two intervals are to be looked at, but the
 # *difference* from the largest group, with an interval of its own. **Guess**: which of them will miss zero?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.10")
 
 # %%
 about = track.table.set_index("path").loc[test.about["Path"]].reset_index(drop=True)
@@ -745,6 +774,9 @@ else:
 # For "not worse", say beforehand how much worse would not matter, here 0.01, and ask whether the *lower end*
 # of the difference is above −0.01. (That an interval holds zero shows nothing: the fewer patients, the
 # easier.)
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06.11")
 
 # %%
 MARGIN = 0.01
@@ -885,6 +917,12 @@ def best_temperature(truth, scores, temperatures):
 exercises.check(best_temperature)
 # exercises.hint("best_temperature")
 # exercises.solution("best_temperature")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("06")
 
 # %% [markdown]
 # ## Take away

@@ -83,6 +83,9 @@ else:
 #
 # **Guess**: how many comparisons are there, how many intervals miss zero, and how many of these are left by Holm?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.1")
+
 # %%
 MEASURES = {"macro_auroc_observations": "AUROC", "macro_average_precision_observations": "AP"}
 compared = methods.reset_index()
@@ -300,6 +303,9 @@ plots.show(
 # much. In AP, over the labels that have ten positives among 3,000 new patients; six times, each time with other
 # patients.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.2")
+
 
 # %%
 def drawn(count, start):
@@ -339,6 +345,9 @@ print("any of the three differs from flat by more than 0.03:",
 #
 # **Guess** where a hierarchy helps most: with few images or many, true labels or poor ones, 21 labels or 194? And which
 # method?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.3")
 
 # %%
 where = json.loads((RESULTS / "where.json").read_text(encoding="utf-8"))
@@ -428,6 +437,9 @@ for method, rows in sure.groupby("method"):
 # AP looks at the images on top of a ranking, AUROC at the whole of it. **Guess**: by AUROC, is conditional's gain on
 # PadChest's labels smaller, or larger?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.4")
+
 # %%
 for images in (200, 1000, 5000):
     case = {"table": "PadChest", "images": images}
@@ -454,6 +466,9 @@ for images in (200, 1000, 5000):
 # - *flat + parent*: a label with fewer than five positives takes its parent's score, times how often it is there where
 #   the parent is;
 # - *flat × ancestors*: every score is multiplied by (the geometric mean of) the scores above it.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.5")
 
 # %%
 SEEN = ["0", "1-4", "5-19", "20-99", "100+"]
@@ -509,6 +524,9 @@ for images in (200, 1000, 5000):
 # If that is how it works, it should depend on whether a child looks like its group at all. **Guess** what is gained at 0,
 # where nothing but its children's own signs gives a group away.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.6")
+
 # %%
 PANELS = {"CheXpert, 200 images": {"images": 200}, "CheXpert, 1,000 images": {"images": 1000},
           "PadChest, 200 images": {"table": "PadChest", "images": 200}}  # fmt: skip
@@ -535,6 +553,9 @@ plots.show(
 # PadChest names only what is most special: an image with *apical pleural thickening* is not said to show *pleural
 # thickening*. A method that asks of a child only where its parents are present has nothing to ask. **Guess** what that
 # costs, and what the cure is.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.7")
 
 # %%
 LABELS = {
@@ -569,6 +590,9 @@ plots.show(
 #
 # The heavier the penalty, the fewer contradictions. **Guess** the shape of the curve: does AP fall with them? And
 # where beside it lie the methods that contradict nothing?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("06b.8")
 
 # %%
 WEIGHTS = [0.03, 0.3, 1, 3, 10, 30, 100]
@@ -729,6 +753,12 @@ def follow_parent(parent_scores, child_scores, parents, children):
 exercises.check(follow_parent)
 # exercises.hint("follow_parent")
 # exercises.solution("follow_parent")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("06b")
 
 # %% [markdown]
 # ## Take away

@@ -68,7 +68,10 @@ model, own = run.model(), own_run.model()
 # group, such as Opacity, is all of its findings' masks together. The phantom knows them all, NIH has boxes
 # for a few images, CheXpert has neither.
 #
-# Not every one of the 21 labels can have a place in the image. Which cannot?
+# Not every one of the 21 labels can have a place in the image. **Guess** which cannot.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.1")
 
 # %%
 rows = track.split("test").iloc[:240]
@@ -88,7 +91,10 @@ if masks:
 
 # %% [markdown]
 # Take, of the images that have a finding, the one to which the model with the paper's head gives the highest
-# score. How high will it be for an effusion, a lesion, a pneumothorax?
+# score. **Guess**: how high is it for an effusion, a lesion, a pneumothorax?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.2")
 
 # %%
 with torch.inference_mode():
@@ -263,7 +269,10 @@ print(f"share of an even map's: {inside(even, mask)[0]:.2f}")
 # The plain way runs the whole network forwards and backwards once a label. But everything up to the head is
 # the same for all labels. `explain` computes it once, and asks the small head about all 21 in one batch.
 #
-# Will the maps be those that one gets label by label from the whole network?
+# **Guess**: are the maps those that one gets label by label from the whole network?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.3")
 
 # %%
 maps = explain(model, image[None])
@@ -271,7 +280,10 @@ one_by_one = torch.stack([grad_cam(model, image, name) for name in hierarchy.lab
 print("the same maps, to 1e-5:", torch.allclose(maps.features[0], one_by_one, atol=1e-5))
 
 # %% [markdown]
-# And how much time is saved: a tenth, a half, nine tenths?
+# And **guess** how much time is saved: a tenth, a half, nine tenths?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.4")
 
 
 # %%
@@ -315,8 +327,11 @@ print(f"time saved: {1 - took['21 maps, together'] / took['21 maps, the plain wa
 #
 # ## What the stretching hides
 #
-# The last line of `grad_cam` stretches every map from 0 to 1. Will the map of a score next to nothing be
+# The last line of `grad_cam` stretches every map from 0 to 1. **Guess**: is the map of a score next to nothing
 # paler? And *No Finding* is an absence: what could its map be?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.5")
 
 # %%
 highest = maps.features[0].amax(dim=(1, 2))
@@ -364,8 +379,11 @@ plots.show(
 #
 # And an earlier layer has finer maps, but knows less of what it sees: `explain(..., finer=1)`.
 #
-# How far apart will these six be, and where will each × lie? Four look alike, and two are even the same but
+# **Guess**: how far apart are these six, and where will each × lie? Four look alike, and two are even the same but
 # for rounding, which no eye can tell: which, and why?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.6")
 
 # %%
 ways = {
@@ -422,8 +440,11 @@ print("Grad-CAM and HiResCAM are the same for this head:", torch.allclose(*pair,
 # - the **log-mean-exp**, $\log \frac{1}{n} \sum_i e^{z_i}$.
 #
 # Take a chest of 12 × 12 places that deny a nodule ($z$ near $-4$). Only the nodule's own is sure of it
-# ($z=8$), or fairly sure ($z=4$), or has not found it yet. Which proposals find it? And which lets other
+# ($z=8$), or fairly sure ($z=4$), or has not found it yet. **Guess** which proposals find it. And which lets other
 # places learn, if the answer was wrong?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.7")
 
 # %%
 proposals = {
@@ -487,7 +508,10 @@ print("the image's odds are the mean of its places':", same_odds)
 print("its map is the places' shares, over the largest:", torch.allclose(pointed, stretched))
 
 # %% [markdown]
-# Will this model tell findings apart less well than the one with the paper's head, as well, or better?
+# **Guess**: does this model tell findings apart less well than the one with the paper's head, as well, or better?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.8")
 
 # %% tags=["nbval-ignore-output"]
 print("macro AUROC over the 14 observations, test split:")
@@ -576,7 +600,10 @@ print("shares and scores have the same highest place:", max(apart) <= 1)
 # ## What has a place looked at?
 #
 # Each of these places lies over a small square of pixels. Has it looked at these? Ask for the derivative of
-# *one place's* logit by every pixel. Guess: how much of it lies in the place's own square?
+# *one place's* logit by every pixel. **Guess**: how much of it lies in the place's own square?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.9")
 
 # %%
 pixels = image[None].clone().requires_grad_()
@@ -629,8 +656,11 @@ plots.show(
 # So the map says exactly which place spoke, and not what it looked at: a mark elsewhere can speak through
 # it. 08 plants one.
 #
-# Last, the price. How much longer than the scores alone will maps take here, where nothing goes back through
+# Last, the price. **Guess** how much longer than the scores alone maps take here, where nothing goes back through
 # a head?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("07.10")
 
 # %%
 took |= {
@@ -770,6 +800,12 @@ def receptive_field(layers):
 exercises.check(receptive_field)
 # exercises.hint("receptive_field")
 # exercises.solution("receptive_field")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("07")
 
 # %% [markdown]
 # ## Take away

@@ -107,7 +107,10 @@ print(f"masks of enough images for {len(seen)} observations")
 #
 # A map of 6 × 6 cannot draw the rim of a pneumothorax. If maps score badly, is it the model's fault, or the
 # grid's? Let an oracle answer: take the true mask, average it over the places of the grid, and score that as
-# if it were a map. How high will it come, on 6 × 6 and on 12 × 12? Guess both AUPRCs.
+# if it were a map. How high will it come, on 6 × 6 and on 12 × 12? **Guess** both AUPRCs.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.1")
 
 
 # %%
@@ -206,6 +209,9 @@ if track.name == "phantom":
 # dropout (`configs/pointing.yaml`). So the record has both heads by both recipes. **Guess**: what brings the
 # pointing head's map above the usual place, the head or the recipe?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.2")
+
 # %%
 RESULTS = training.RUNS.parent / "results"
 record = json.loads((RESULTS / "heads.json").read_text(encoding="utf-8"))
@@ -299,8 +305,10 @@ seeds = rows[(rows["guess"] == "map") & rows["way"].isin(list(MAPS))]
 seeds.pivot_table("hit", "way", "seed").reindex(list(MAPS)).round(2)
 
 # %% [markdown]
-# Choose a way and a measure. For which findings does the usual place remain the better guess, and can you say
-# why?
+# Choose a way and a measure. **Guess** for which findings the usual place remains the better guess, and why.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.3")
 
 # %%
 MEASURES = {"hit rate": "hit", "AUPRC": "auprc"}
@@ -338,8 +346,11 @@ widgets.explore(
 # The heart, the mediastinum and edema have one place, and whoever knows it needs no image.
 #
 # Two more things to look at before a map is shown to anybody. Are maps highest at the rim of the picture,
-# where there is mostly nothing? And what is the map worth where the model has *missed* the finding: is there
-# nothing to see on it?
+# where there is mostly nothing? And what is the map worth where the model has *missed* the finding: **guess**,
+# is there nothing to see on it?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.4")
 
 # %%
 edges = pd.DataFrame(record["edges"]).groupby("way")["edge"].mean()
@@ -392,8 +403,11 @@ for way in ("Grad-CAM", "Eigen-CAM", "pointing"):
 # In the stored record, `benchmarks/explanations.py` draws anew the output layer, then the layers before it,
 # down to the first, where nothing is left of the training. New weights turn a map over as often as not, and then
 # it is still the old pattern; so the *size* of the correlation is asked beside the correlation. (A map that is
-# the same everywhere agrees with nothing, and counts nowhere.) Which ways will have no more in common with their
-# map than another image has?
+# the same everywhere agrees with nothing, and counts nowhere.) **Guess** which ways have no more in common with their
+# map than another image has.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.5")
 
 # %%
 tested = json.loads((RESULTS / "explanations.json").read_text(encoding="utf-8"))
@@ -474,7 +488,10 @@ print(least.rename(columns={"same image": "its child"}).round(2).to_string())
 # a **smooth field of chance**, as smooth as a map and about nothing.
 #
 # How much of the image must be blurred until half of the score is gone? And while the image comes back, can
-# the score ever be higher than that of the whole image? Guess both.
+# the score ever be higher than that of the whole image? **Guess** both.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.6")
 
 # %%
 followed = "Pneumothorax" if (test.truth["Pneumothorax"] == 1).any() else "Abnormal"
@@ -521,7 +538,10 @@ print(f"the whole image has {back[-1]:.2f}; the most on the way there is {back.m
 #
 # This finding was chosen because it shows the curves well. The record has the area under the right curve less
 # that under the left, less that of chance, for all findings. Beside the map stands *the lesion itself*, from its
-# middle outwards. Will the true place of a finding do better than the map, or worse?
+# middle outwards. **Guess**: does the true place of a finding do better than the map, or worse?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.7")
 
 # %%
 deletion = pd.DataFrame(tested["deletion"])
@@ -559,8 +579,11 @@ print(f"above chance: the map for {(mean['pointing'] > 0).sum()}, the lesion for
 # phantoms of this lesson, most images with a pneumothorax carry a small square at the lower right, and few
 # others do. (Whatever your data, this part uses the phantom.)
 #
-# One model learns from images with squares, another from images without. Will the map give the first one
+# One model learns from images with squares, another from images without. **Guess**: does the map give the first one
 # away?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.8")
 
 
 # %%
@@ -632,7 +655,10 @@ plots.show(
 # as the others, since each is scaled to its own highest value. A bright place on a map is not yet a sign that
 # the model has found anything there.
 #
-# What is the cheat worth where nobody has marked anything? Guess how much of its AUROC goes.
+# What is the cheat worth where nobody has marked anything? **Guess** how much of its AUROC goes.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.9")
 
 # %%
 values = pd.DataFrame(
@@ -664,7 +690,10 @@ values.round(3)
 # The maps above are means over many patients. Would you have noticed from one? The record has three seeds of
 # the cheat with either head. "At the square" is the share of images with a pneumothorax and a square whose
 # map is highest on the square, or no further from it than one of the map's own places is wide: 8 pixels, or 16
-# for Grad-CAM's 4 × 4. In how many of ten images will that be, and will it depend on the seed?
+# for Grad-CAM's 4 × 4. **Guess**: in how many of ten images is that, and does it depend on the seed?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.10")
 
 # %%
 shortcut = pd.DataFrame(tested["shortcut"])
@@ -696,8 +725,11 @@ worth.pivot_table("value", "measure", ["head", "learnt"]).round(2)
 # lesions.
 #
 # (Published figures are of other findings and other outlines: on CheXpert's ten findings a model reaches a hit
-# rate of .376 by Grad-CAM and one built of patches .485; MedicalPatchNet, Sci Rep 2026.) Will ours, which have
+# rate of .376 by Grad-CAM and one built of patches .485; MedicalPatchNet, Sci Rep 2026.) **Guess**: do ours, which have
 # seen a few hundred real chests at most, beat the usual place?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("08.11")
 
 # %%
 boxes = pd.DataFrame(tested.get("boxes", []))
@@ -869,6 +901,12 @@ def deletion(model, image, blurred, drawn, steps):
 exercises.check(deletion)
 # exercises.hint("deletion")
 # exercises.solution("deletion")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("08")
 
 # %% [markdown]
 # ## Take away

@@ -81,6 +81,9 @@ print(f"{len(images)} test images; {len(seen)} observations with both classes")
 # of the AUROC when one image at a time is predicted so; and whether `model.eval()` brings the old model
 # back.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.1")
+
 
 # %%
 def auroc(scores, few):
@@ -113,6 +116,9 @@ pd.Series(reached, name="macro AUROC").round(3).to_frame()
 # But why is nothing left? Look at what the last layer sees of an image: the mean over the map, right after the
 # normalisation, 512 numbers. **Guess**: how far apart are they for two different patients, in training mode?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.2")
+
 # %%
 blind = deepcopy(model).train()
 upto_mean = torch.nn.Sequential(blind.features, *list(blind.head)[:5])  # to the mean over the map
@@ -132,6 +138,9 @@ print("all are the normalisation's own shift: ", bool((pooled - shift).abs().max
 # same in every pass, compute it once: `mc_dropout` repeats only what follows. **Guess**: is the mean of thirty passes
 # better than the single prediction?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.3")
+
 # %%
 torch.manual_seed(0)
 doubt = mc_dropout(model, images, passes=30)
@@ -150,6 +159,9 @@ print(f"gained by thirty passes: {gained:+.3f}")
 # As good as one, no better: here dropout comes last, so the mean *logit* of the passes is that of the single
 # prediction. But the passes were made for the sake of their spread. Take the test image over which
 # they differ most. **Guess** where the spread is large: at high scores, at low ones, or in between?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.4")
 
 # %%
 number = int(doubt.std[:, [hierarchy.labels.index(name) for name in seen]].mean(dim=1).argmax())
@@ -192,6 +204,9 @@ plots.show(
 # *model*, which has not learnt enough. **Guess** before you run the cell. Of two passes over an image, both may say 0.5; or
 # one may say 0.02 and the other 0.98. Which image holds more doubt in all, and of which kind is it?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.5")
+
 # %%
 examples = torch.tensor([[[0.5], [0.02], [0.98]], [[0.5], [0.98], [0.98]]])
 parts = uncertainty.decompose(examples)
@@ -223,6 +238,9 @@ pd.DataFrame(
 # Four doubts: the entropy of the single score; the spread, and the mutual information, over thirty dropout passes; and
 # the entropy over ten slightly turned and shifted copies of the image (*test-time augmentation*). **Guess** whose
 # curve is lowest.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.6")
 
 # %%
 torch.manual_seed(1)
@@ -287,6 +305,9 @@ print("area under the curve: the score's entropy below both of dropout:", bool(b
 #
 # **Guess** which of these doubts finds a model's errors better than the model's own entropy.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.7")
+
 # %%
 RESULTS = training.RUNS.parent / "results"
 record = json.loads((RESULTS / "uncertainty.json").read_text(encoding="utf-8"))
@@ -331,6 +352,9 @@ for name in ("its entropy", "all models: entropy"):
 # images *with* a finding get no answer about it, and how many of those without? And of the findings that do get an
 # answer, how many are missed?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.8")
+
 # %%
 sides = pd.DataFrame(record["sides"]).set_index(["measure", "predictor"])
 for measure, rows_of in sides.groupby(level="measure", sort=False):
@@ -350,6 +374,9 @@ for measure, rows_of in sides.groupby(level="measure", sort=False):
 #
 # Does a mean of models make fewer errors? Are its probabilities better calibrated, as they come, and *rescaled* by a
 # temperature for each label (notebook 06)? **Guess** all three.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.9")
 
 # %%
 MEASURES = {
@@ -377,6 +404,9 @@ for measure, name in MEASURES.items():
 # Every finding of the phantom has a severity, and a faint one is hard to see. Sort the images that
 # show a finding into thirds, subtle, middling and marked. **Guess** how the ensemble's entropy goes from the subtle third
 # to the marked one; and its score.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.10")
 
 # %%
 rows_of = pd.DataFrame(record["severity"])
@@ -431,6 +461,9 @@ print(
 # Beside the two parts stand the errors, and a disagreement that does not know how extreme scores are: one minus the
 # *rank correlation* of two members, who put the images in an order. **Guess**, for few patients and for few steps,
 # which of the four rise.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.11")
 
 # %%
 PARTS = {
@@ -525,6 +558,9 @@ plots.show(
 #
 # **Guess** which of the six the gate lets through; and a gate by the model's entropy instead.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.12")
+
 
 # %%
 def seen_by_model(raw):
@@ -566,6 +602,9 @@ refused.round(2)
 # A blank image or noise looks like nothing the model has seen, and yet its scores are as sure as any.
 # For five models the same is known of more kinds: the phantom's lateral views, the second hospital, and, where a folder
 # of them was at hand, real radiographs; and of more measures. **Guess** what nothing notices.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("09.13")
 
 # %%
 asked = pd.DataFrame(record["odd"])
@@ -686,6 +725,12 @@ def who_pays(truth, score, withheld):
 exercises.check(who_pays)
 # exercises.hint("who_pays")
 # exercises.solution("who_pays")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("09")
 
 # %% [markdown]
 # ## Take away

@@ -78,6 +78,9 @@ print(f"{len(rows)} test images; {len(seen)} observations with both classes")
 # the *sick* and the *healthy*, for short. **Guess** two things. Is the promise kept, label by label? And when
 # one promise is made for all, are the sick covered as often as the healthy?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.1")
+
 # %%
 ALPHA, SPLITS = 0.1, 200
 patients = test.about["patient"].to_numpy()
@@ -167,6 +170,9 @@ price.rename(columns={"pooled": "one promise", "by_class": "a promise each"}).ro
 #
 # **Guess**, for a label with thirty sick patients' images to fit on: below which coverage lies one limit in twenty?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.2")
+
 # %%
 sick = truth_seen.sum().astype(int)
 halved = (sick / 2).round().astype(int)
@@ -228,6 +234,9 @@ print("law and splits, lowest 5%, nowhere more than 0.12 apart:", bool(close.max
 # A promise for each label is none for the image. **Guess**: if fourteen labels are covered nine times in ten each, for
 # how many images are all fourteen right?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.3")
+
 
 # %%
 def together(fit):
@@ -266,6 +275,9 @@ joint.round(2)
 # The promise to the sick is an average, too. Sort them into thirds by how marked the finding is. `benchmarks/promises.py`
 # has counted, for five of the course's models and twenty splits each. **Guess**: how often are the subtle ones covered?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.4")
+
 # %%
 RESULTS = training.RUNS.parent / "results"
 record = json.loads((RESULTS / "promises.json").read_text(encoding="utf-8"))
@@ -294,6 +306,9 @@ for third in ("subtle", "middling", "marked"):
 # - *NIH*: two samples of real radiographs, under limits that phantoms made, or half of their own patients.
 #
 # **Guess** who keeps nine in ten, and for whom it is worst.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.5")
 
 # %%
 WAYS = {
@@ -487,6 +502,9 @@ if len(chosen):
 # all. A group that is only implied does not count: who says Edema has not mentioned a consolidation, though both are
 # Fluid Accumulation. Nor does Abnormal, which holds everything. And No Finding is no finding.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.6")
+
 
 # %%
 def fates(name, risk, halves):
@@ -568,6 +586,9 @@ plots.show(
 # *Information* counts a finding that is named as 1, and one whose group is said as less, by how common the group is.
 # **Guess** which policy names most, which leaves least unmentioned, and which tells most.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.7")
+
 # %%
 record = json.loads((RESULTS / "backoff.json").read_text(encoding="utf-8"))
 told = pd.DataFrame(record["rows"]).set_index(["measure", "policy", "risk"]).sort_index()
@@ -640,6 +661,9 @@ for policy in ("climbing", "control"):
 # What is said of one image as you accept more risk? **Guess**: will the frames, which mark what is said, go
 # deeper, or become more? Move the slider.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.8")
+
 # %%
 curve_half = halves[0]
 
@@ -684,6 +708,9 @@ widgets.explore(
 # ten exchanged for one that is no frontal radiograph, where every answer is wrong, so that without a gate the promise must
 # break; and about NIH's real radiographs.
 # **Guess** which part gains most, and where the promise is broken.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.9")
 
 # %%
 record = json.loads((RESULTS / "pipeline.json").read_text(encoding="utf-8"))
@@ -756,6 +783,9 @@ for stream in streams:
 # And who pays? It is one promise for the sick and the healthy. So promise each side: of the findings that are there, at most
 # 3% are answered "absent", and of those that are not, at most 3% "present", with a threshold for each answer. **Guess**, for
 # own patients: how many findings are missed under the one promise, and how many answers are left under the two?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("10.10")
 
 # %%
 fig, axes = plots.figure(1, 3, 11.5, 3.8, sharey=True)
@@ -897,6 +927,12 @@ def lowest_threshold(highest, patients, thresholds, risk):
 exercises.check(lowest_threshold)
 # exercises.hint("lowest_threshold")
 # exercises.solution("lowest_threshold")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("10")
 
 # %% [markdown]
 # ## Take away

@@ -196,6 +196,9 @@ for name, sample in samples.items():
 # from back to front (**PA**). **Guess**: of the images with Edema, how many were taken AP? And without? (The
 # titles pick from labels of at least ten patients: a long bar of fewer may be chance.)
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.1")
+
 
 # %%
 def shares_ap(sample):
@@ -248,6 +251,9 @@ plots.show(fig, "A frontal radiograph with a box on each side where the lungs us
 # choosing half. **Guess** the AUROC that such a cue reaches on the other half, for an effusion. A coin has
 # 0.5.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.2")
+
 
 # %%
 def figures(sample, arm, way):
@@ -279,6 +285,9 @@ for name, sample in samples.items():
 # Do *phantoms* give themselves away like this? Here the images at hand choose on their validation patients
 # and report on their test patients. **Guess** first.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.3")
+
 
 # %%
 def cues_of(rows):
@@ -309,6 +318,9 @@ plots.show(fig, "AUROC of the best trivial cue by label on the track at hand, as
 # images (without labels) and joined, in ways that a later section explains.
 #
 # **Guess**: on how many labels is it decided that the six models tell more than the trivial cue?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.4")
 
 
 # %%
@@ -394,6 +406,9 @@ for name, sample in samples.items():
 # Take that away: count only pairs of an ill and a healthy image **of the same view**. A score that knows the
 # view and nothing else then has 0.5. **Guess** for which label this costs most.
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.5")
+
 # %%
 within = {}
 for name, sample in samples.items():
@@ -454,6 +469,9 @@ for name in within:
 # edema is. **Guess** how often a label's own head is the best of the 21. (In the figure: models of the
 # transfer cohort.)
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.6")
+
 # %%
 tables = {}
 for name, sample in samples.items():
@@ -506,6 +524,9 @@ for name, sample in samples.items():
 # Try it. A small model, trained on the radiographs chosen above (some seconds, the first time), meets a
 # console that shows everything paler. **Guess**: how much of what it loses does AdaBN bring back?
 
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.7")
+
 # %%
 quick = replace(configs.read_config("workshop").settings, size=48, epochs=3, augment="none")
 run = training.train(track, hierarchy, quick, name="card")
@@ -552,6 +573,9 @@ pd.Series(tried, name="macro AUROC").round(3).to_frame()
 # as they are, adapted ("AdaBN"), joined as they are ("rank mean"), and first adapted, then joined ("AdaBN,
 # rank mean"); small dots are single seeds. **Guess** which of the two helps more, and whether the transfer
 # cohort does.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.8")
 
 # %%
 ARMS = [("trivial", "cue"), ("workshop", "as is"), ("workshop", "AdaBN")]
@@ -650,6 +674,9 @@ print("steps of every training, about:", setup["steps"], "of", setup["batch_size
 # also take turns with a few pretrained starts, and what other starts would do is in these intervals at best
 # in part. And the splits are of all patients, the choosing half too, to which the phantom was fitted: that
 # may flatter the pretrained arm.) **Guess** by what factor that widens an interval, with the splits above.
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("12.9")
 
 
 # %%
@@ -887,6 +914,12 @@ def widening(splits, tested, rest):
 exercises.check(widening)
 # exercises.hint("widening")
 # exercises.solution("widening")
+
+# %% [markdown]
+# And your guesses: mark those that surprised you. They are what you have learnt here.
+
+# %% tags=["nbval-ignore-output"]
+exercises.surprises("12")
 
 # %% [markdown]
 # ## Take away

@@ -1,0 +1,63 @@
+"""Guesses: made before a cell is run, kept, and looked back upon at the notebook's end."""
+
+import ipywidgets
+from IPython.display import display
+
+from cxrlib.exercises.done import keep_guess, read_all
+
+
+def guess(number):
+    """A field for what you guess; it is kept when you press Enter or go on.
+
+    number : the notebook's and the guess's own, such as "09.3".
+
+    On a page, where nothing is live, the guess that was kept, if any.
+    """
+    kept = read_all()[0]["guesses"].get(number, {"said": ""})
+    _show(guess_field(number, kept["said"]), f"Your guess {number}: {kept['said'] or '…'}")
+
+
+def guess_field(number, said=""):
+    """The field alone: an ipywidgets ``HBox`` of a text and what became of it."""
+    field = ipywidgets.Text(
+        said, placeholder="a number, a name, a few words", continuous_update=False
+    )
+    told = ipywidgets.Label("")
+
+    def keep(change):
+        trouble = keep_guess(number, change["new"])
+        told.value = trouble.strip() or "Kept. Now run the next cell."
+
+    field.observe(keep, names="value")
+    return ipywidgets.HBox([ipywidgets.Label(f"Your guess {number}:"), field, told])
+
+
+def surprises(notebook):
+    """What you guessed in a notebook, each to be marked: as you thought, or a surprise.
+
+    On a page, where nothing is live, the list.
+    """
+    kept, trouble = read_all()
+    own = {n: g for n, g in kept["guesses"].items() if n.split(".")[0] == notebook and g["said"]}
+    words = {True: ", a surprise", False: ", as thought", None: ""}
+    lines = [f"{n}: {g['said']}{words[g['surprised']]}" for n, g in own.items()]
+    text = trouble or "\n".join(lines) or f"No guesses of notebook {notebook} are kept yet."
+    _show(surprise_box(own) if own else ipywidgets.Label(text), text)
+
+
+def surprise_box(guesses):
+    """A row for each guess, {number: {"said", "surprised"}}: an ipywidgets ``VBox``."""
+    rows = []
+    for number, kept in guesses.items():
+        mark = ipywidgets.ToggleButtons(
+            options=[("not looked at", None), ("as I thought", False), ("a surprise", True)],
+            value=kept["surprised"],
+        )
+        mark.observe(lambda c, n=number, s=kept["said"]: keep_guess(n, s, c["new"]), names="value")
+        rows.append(ipywidgets.VBox([ipywidgets.Label(f"{number}: {kept['said']}"), mark]))
+    return ipywidgets.VBox(rows)
+
+
+def _show(box, text):
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    display({"text/plain": text, "application/vnd.jupyter.widget-view+json": view}, raw=True)
