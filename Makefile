@@ -75,8 +75,9 @@ course: $(STAMP) ## run every notebook in order and leave pages to read in build
 	@test -n "$$CXR_DATA" || $(BIN)/python tools/make_data.py
 	@$(ABSOLUTE_DATA); $(BIN)/python tools/course.py run
 
-lab: $(STAMP) ## open JupyterLab on the first notebook
-	@$(ABSOLUTE_DATA); $(BIN)/jupyter lab notebooks/00_start_here.ipynb \
+lab: $(STAMP) ## open JupyterLab on copies of your own, in mine/, without the answers
+	@$(BIN)/python tools/course.py copy mine
+	@$(ABSOLUTE_DATA); $(BIN)/jupyter lab mine/00_start_here.ipynb \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
 
 # The stored outputs are the phantom's, whatever CXR_DATA says.

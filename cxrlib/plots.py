@@ -196,18 +196,26 @@ def _draw_exclusion(axis, one, other):
     ))  # fmt: skip
 
 
+def ink_on(colour):
+    """Black or white, whichever is read more easily on an RGB colour (by WCAG 2's contrast)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = np.dot((0.2126, 0.7152, 0.0722), linear)
+    return "black" if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else "white"
+
+
 def _draw_box(axis, place, name, text, share, marked):
     (x, y), (half_width, half_height) = place, BOX
+    face = sns.light_palette(BLUE, as_cmap=True)(share * 0.85)
     axis.add_patch(FancyBboxPatch(
         (x - half_width, y - half_height), 2 * half_width, 2 * half_height,
         boxstyle="round,pad=0,rounding_size=0.12", mutation_aspect=3,
-        facecolor=sns.light_palette(BLUE, as_cmap=True)(share * 0.85),
+        facecolor=face,
         edgecolor=RED if marked else GREY, linewidth=3 if marked else 1, zorder=3,
     ))  # fmt: skip
     lines = textwrap.wrap(name, 17, break_long_words=False)  # as wide as Cardiomediastinum
     axis.text(
         x, y, "\n".join(lines) + text, ha="center", va="center", linespacing=0.95, zorder=4,
-        fontsize=12 if len(lines) == 1 else 11, color="white" if share > 0.6 else "black",
+        fontsize=12 if len(lines) == 1 else 11, color=ink_on(face),
     )  # fmt: skip
 
 

@@ -285,6 +285,27 @@ def test_exercises_are_written_from_their_solutions_and_solved(place, capsys):
     assert "04_a.ipynb" in [path.name for path in (place / "notebooks").iterdir()]
 
 
+def test_a_learners_copies_have_no_outputs_and_are_never_overwritten(place):
+    write(place / "notebooks", "00_first", "1 + 1")
+    write(place / "notebooks", "01_second", "2 + 2")
+    stored = nbformat.read(place / "notebooks" / "00_first.ipynb", as_version=4)
+    stored.cells[1]["outputs"] = [nbformat.v4.new_output("stream", text="two")]
+    stored.metadata["jupytext"] = {"formats": "ipynb,py"}
+    nbformat.write(stored, place / "notebooks" / "00_first.ipynb")
+
+    course.copy(place / "notebooks", place / "mine")
+    own = nbformat.read(place / "mine" / "00_first.ipynb", as_version=4)
+    assert own.cells[1].source == "1 + 1" and own.cells[1].outputs == []
+    assert "jupytext" not in own.metadata
+    own.cells[1]["source"] = "my answer"
+    nbformat.write(own, place / "mine" / "00_first.ipynb")
+    (place / "mine" / "01_second.ipynb").unlink()
+    course.copy(place / "notebooks", place / "mine")
+    again = nbformat.read(place / "mine" / "00_first.ipynb", as_version=4)
+    assert again.cells[1].source == "my answer"
+    assert (place / "mine" / "01_second.ipynb").is_file()
+
+
 def test_a_script_that_fails_leaves_the_committed_notebook(place):
     scripts = place / "notebooks" / "scripts"
     scripts.mkdir()

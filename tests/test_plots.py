@@ -147,3 +147,17 @@ def test_few_colours_are_stored_as_a_palette_and_many_as_they_are():
         axis.axis("off")
         stored = Image.open(io.BytesIO(plots.png(fig, "x")["image/png"]))
         assert stored.mode == mode
+
+
+@pytest.mark.parametrize(
+    ("colour", "ink"),
+    [
+        ((1, 1, 1), "black"),
+        ((0, 0, 0), "white"),
+        ((0.5, 0.5, 0.5), "black"),
+        ((0, 0, 0.6), "white"),
+    ],
+)
+def test_ink_is_what_contrasts_more(colour, ink):
+    """By hand: mid-grey has a luminance of 0.21, so black has 5.3 to 1 on it, and white 4.0."""
+    assert plots.ink_on(colour) == ink

@@ -5,6 +5,8 @@ course.py run             copies of notebooks/*.ipynb, executed into build/cours
                           Several run at a time, each with one thread
 course.py author [NAME…]  notebooks/scripts/*.py into notebooks/*.ipynb, executed, for
                           committing; NAME is the start of a notebook's name, such as 03
+course.py copy FOLDER     copies of notebooks/*.ipynb in FOLDER, without outputs, to write in;
+                          those that are there already are left as they are
 course.py solve FOLDER    copies of notebooks/*.ipynb in FOLDER, every exercise answered
 """
 
@@ -339,6 +341,24 @@ def write_stubs(script):
     script.write_text("".join(cells), encoding="utf-8")
 
 
+def copy(source, folder):
+    """Copies of the notebooks for a learner: no outputs, so that a guess comes before its answer.
+
+    What the learner has written is never overwritten; a copy that was removed is made anew.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.glob("*.ipynb")):
+        own = folder / path.name
+        if own.exists():
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.pop("jupytext", None)  # not paired with the authors' scripts
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell["outputs"], cell["execution_count"] = [], None
+        nbformat.write(notebook, own)
+
+
 def solve(source, folder):
     """Copies of the notebooks with every exercise answered: for teachers, and to be tested."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -386,14 +406,15 @@ def main(arguments=None):
     running.add_argument("--only", metavar="NAME", help="one notebook, without pages")
     running.add_argument("--processes", type=int, default=cpu_count() + 1)
     commands.add_parser("author").add_argument("names", nargs="*")
-    commands.add_parser("solve").add_argument("folder", type=Path)
+    for name in ("copy", "solve"):
+        commands.add_parser(name).add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     try:
         if options.command == "author":
             author(ROOT / "notebooks", options.names)
             return 0
-        if options.command == "solve":
-            solve(ROOT / "notebooks", options.folder)
+        if options.command in ("copy", "solve"):
+            {"copy": copy, "solve": solve}[options.command](ROOT / "notebooks", options.folder)
             return 0
         data = os.environ.get("CXR_DATA", "")
         if data:  # the kernels run in notebooks/, so a relative path must become absolute

@@ -8,7 +8,18 @@
 """
 
 from cxrlib.exercises.core import all_exercises, check, find, hint, solution
+from cxrlib.exercises.films import quiz_film
 from cxrlib.exercises.guesses import guess, surprises
 from cxrlib.exercises.overview import progress
 
-__all__ = ["all_exercises", "check", "find", "guess", "hint", "progress", "solution", "surprises"]
+__all__ = [
+    "all_exercises",
+    "check",
+    "find",
+    "guess",
+    "hint",
+    "progress",
+    "quiz_film",
+    "solution",
+    "surprises",
+]

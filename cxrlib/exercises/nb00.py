@@ -63,11 +63,25 @@ def _whether(targets):
     return targets.max()
 
 
+@how_many_present.mistake(
+    "You marked each label, a 1 where it is present. One number is asked: add the marks up."
+)
+def _marked(targets):
+    return targets == 1
+
+
+@how_many_present.mistake(
+    "Those are the labels that are present, one by one. Asked is how many they are: one number."
+)
+def _one_by_one(targets):
+    return [target for target in targets if target == 1]
+
+
 @exercise(
     "00",
     2,
     "Where do probabilities contradict the hierarchy?",
-    minutes=4,
+    minutes=3,
     hints=(
         "Each edge is a question of its own: is this child more probable than this parent?",
         "Go through the edges, `for parent, child in edges`, and keep those with "
@@ -83,22 +97,24 @@ def contradicted_edges(probability, edges):
     probability: a dict {label: its probability}, of one image.
     edges: a list of pairs (parent, child) of labels.
     Returns the set of the edges whose child is more probable than its parent, an empty one if
-    there is none. With {"Lung Opacity": 0.3, "Consolidation": 0.45, "Pneumonia": 0.4} and the edges
-    ("Lung Opacity", "Consolidation") and ("Consolidation", "Pneumonia") it is
-    {("Lung Opacity", "Consolidation")}.
+    there is none. With {"Fluid Accumulation": 0.3, "Consolidation": 0.45, "Pneumonia": 0.4} and
+    the edges ("Fluid Accumulation", "Consolidation") and ("Consolidation", "Pneumonia") it is
+    {("Fluid Accumulation", "Consolidation")}.
     """
     return {(parent, child) for parent, child in edges if probability[child] > probability[parent]}
 
 
 @contradicted_edges.inputs
 def _draw_probabilities(rng):
-    names = ["Lung Opacity", "Consolidation", "Pneumonia", "Edema"]
-    edges = [(names[0], names[1]), (names[1], names[2]), (names[0], names[3])]
-    for _ in range(2):
-        low, middle, high = (int(rng.integers(n, n + 10)) / 100 for n in (10, 30, 60))
-        yield dict(zip(names, (low, middle, high, low), strict=True)), edges
-    falling = np.sort(rng.choice(98, len(names), replace=False) + 1)[::-1] / 100
-    yield dict(zip(names, falling.tolist(), strict=True)), edges  # none is contradicted
+    names = ["Fluid Accumulation", "Consolidation", "Pneumonia", "Edema"]
+    pairs = ((0, 1), (1, 2), (0, 2), (0, 3))
+    edges = [(names[parent], names[child]) for parent, child in rng.permutation(pairs)]
+    low, middle, high = (int(rng.integers(n, n + 10)) for n in (10, 30, 60))
+    rising = low, low + 1, high, low  # above by little, above by much, equal
+    mixed = low, high, middle, low - 5  # contradicted and not, under the same parents
+    falling = np.sort(rng.choice(98, len(names), replace=False) + 1)[::-1]  # none is contradicted
+    for percent in (rising, mixed, falling):
+        yield {name: int(p) / 100 for name, p in zip(names, percent, strict=True)}, edges
 
 
 @contradicted_edges.mistake(
@@ -117,7 +133,7 @@ def _yes_and_no(probability, edges):
 
 
 @contradicted_edges.mistake(
-    "You kept the edges with equal probabilities, too. If every opacity were an edema, both would "
+    "You kept the edges with equal probabilities, too. If all fluid in a lung were edema, both would "
     "be equally probable: that contradicts nothing."
 )
 def _ties_too(probability, edges):
@@ -136,3 +152,10 @@ def _children_alone(probability, edges):
 )
 def _child_first(probability, edges):
     return {(b, a) for a, b in edges if probability[b] > probability[a]}
+
+
+@contradicted_edges.mistake(
+    "That says whether anything is contradicted. Asked is which edges are: a set of pairs."
+)
+def _whether_any(probability, edges):
+    return any(probability[b] > probability[a] for a, b in edges)

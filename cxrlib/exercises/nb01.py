@@ -21,10 +21,11 @@ def photons_arriving(photons, thickness, density, mu):
 
     photons: how many enter the patient.
     thickness: an array [K], the cm of each layer that the ray crosses, one behind the other.
-    density: an array [K], what 1 cm of the layer weighs in cm of water: muscle 1, a lung 0.16.
+    density: an array [K], how many cm of water take away as much as 1 cm of the layer: of muscle
+        1, of a lung 0.16.
     mu: the attenuation of water, per cm.
     Returns a number. With 1000 photons, mu = 0.19, 5 cm of muscle and 15 cm of lung it is 245.1
-    (the layers weigh 5 + 2.4 cm of water).
+    (the layers take away what 5 + 2.4 cm of water would).
     """
     return photons * np.exp(-mu * (thickness * density).sum())
 
@@ -32,8 +33,11 @@ def photons_arriving(photons, thickness, density, mu):
 @photons_arriving.inputs
 def _draw_rays(rng):
     for layers in (2, 5, 1):
-        thickness = rng.uniform(2, 9, layers).round(1)
-        yield 1000.0, thickness, rng.choice([0.16, 0.21, 0.5, 1.8], layers), 0.19
+        photons, mu = float(rng.integers(500, 5000)), round(rng.uniform(0.15, 0.3), 3)
+        thickness = rng.uniform(2, 5, layers).round(1)
+        thickness[0] = rng.integers(6, 9)  # the layers are not equally thick, nor equally dense
+        density = rng.choice([0.16, 0.21, 0.5, 0.8, 1.8], layers, replace=False)
+        yield photons, thickness, density, mu
 
 
 @photons_arriving.mistake(
@@ -60,11 +64,11 @@ def _side_by_side(photons, thickness, density, mu):
 
 
 @photons_arriving.mistake(
-    "You let every layer have all the photons and took the mean. They stand one behind the other: "
-    "the shares that they let through are multiplied, so their exponents add."
+    "You gave the mean density to the whole thickness, as if all layers were equally thick. Take "
+    "thickness times density for every layer, and then add."
 )
-def _mean_of_layers(photons, thickness, density, mu):
-    return photons * np.exp(-mu * thickness * density).mean()
+def _mean_density(photons, thickness, density, mu):
+    return photons * np.exp(-mu * thickness.sum() * density.mean())
 
 
 @photons_arriving.mistake(
@@ -116,11 +120,13 @@ def _draw_sides(rng):
     for finding in (0, 1):
         for letter in "LR":
             for marked in (0, 1):
-                width = int(rng.integers(100, 400))
-                column, at = (
-                    int(width * (half / 2 + rng.uniform(0.05, 0.4))) for half in (finding, marked)
-                )
-                yield column, letter, at, width
+                for narrow, wide, least, most in ((100, 120, 0.05, 0.4), (280, 400, 0.2, 0.45)):
+                    width = int(rng.integers(narrow, wide))
+                    column, at = (
+                        int(width * (half / 2 + rng.uniform(least, most)))
+                        for half in (finding, marked)
+                    )
+                    yield column, letter, at, width
 
 
 @side_of_the_patient.mistake(
@@ -163,11 +169,20 @@ def _turned_once_more(column, letter, letter_column, width):
     return "right" if same == (letter == "L") else "left"
 
 
+@side_of_the_patient.mistake(
+    "You took column 50 for the middle of every film. Films are of different widths: the middle is "
+    "at width / 2."
+)
+def _fifty(column, letter, letter_column, width):
+    same = (column < 50) == (letter_column < 50)
+    return "left" if same == (letter == "L") else "right"
+
+
 @exercise(
     "01",
     3,
     "A heart that grows by being far away",
-    minutes=7,
+    minutes=6,
     hints=(
         "Hold your hand under a lamp: its shadow grows as the hand comes nearer to the lamp. Which "
         "two distances *from the lamp* decide?",
@@ -196,8 +211,8 @@ def ratio_on_the_film(heart, chest, heart_gap, chest_gap, source):
 def _draw_bodies(rng):
     for source, heart_gap in ((183.0, 8.0), (105.0, 16.0), (100.0, 19.0)):
         heart, chest = rng.uniform(11, 16), rng.uniform(26, 32)
-        gap = heart_gap + rng.uniform(-1, 1)
-        yield round(heart, 1), round(chest, 1), round(gap, 1), 11.5, source
+        gaps = heart_gap + rng.uniform(-1, 1), rng.uniform(10, 13)
+        yield *(round(length, 1) for length in (heart, chest, *gaps)), source
 
 
 @ratio_on_the_film.mistake(
@@ -252,7 +267,7 @@ def _by_the_gaps(heart, chest, heart_gap, chest_gap, source):
     "01",
     4,
     "Where it is, and what it changes",
-    minutes=10,
+    minutes=7,
     hints=(
         "Make a second outline first: the pixels that differ by more than `least`. A pneumothorax "
         "makes pixels *darker*.",
@@ -269,7 +284,7 @@ def hidden_and_elsewhere(without, with_it, lesion, least):
     without, with_it: arrays [H, W] of greys, 0 (black) to 255 (white): one film drawn without and
         with the finding.
     lesion: a bool array [H, W], true where the finding itself lies.
-    least: a pixel is changed if its two greys are more than this apart.
+    least: a pixel is changed if its two greys are more than this apart, not just by this.
     Returns two shares: *hidden*, of the pixels where the finding lies, those that it does not
     change; and *elsewhere*, of the pixels that it changes, those outside it. One row of five pixels
     with the greys [10, 10, 200, 90, 90] without and [90, 10, 205, 40, 30] with it, the lesion
@@ -283,10 +298,13 @@ def hidden_and_elsewhere(without, with_it, lesion, least):
 
 @hidden_and_elsewhere.inputs
 def _draw_films(rng):
-    signs = np.array([[0, 1, 1, -1, 1, -1, 0, 0, 0, 0]])  # of which the first four: the lesion
-    order, without = rng.permutation(10), rng.integers(90, 160, (1, 10)).astype(float)
-    yield without, without + 40 * signs[:, order], order[None] < 4, 8.0
-    for columns in (1, 2, 3):
+    limits = rng.choice(np.arange(5, 20), 4, replace=False).astype(float)
+    least, order = limits[0], rng.permutation(10)  # of the ten, the first four are the lesion
+    moves = np.array([0, 1, 1, -1, 1, -1, 0, 0, 0, 0]) * (least + 20)
+    moves[[0, 6]] = rng.choice([-least, least], 2)  # apart by just the limit: not changed
+    without = rng.integers(90, 160, (1, 10)).astype(float)
+    yield without, without + moves[None, order], order[None] < 4, least
+    for columns, least in enumerate(limits[1:], start=1):
         lesion, sign = np.zeros((2, 16, 24))
         top, left = rng.integers(0, 10), rng.integers(0, 8)
         rows = slice(top, top + 6)
@@ -294,9 +312,11 @@ def _draw_films(rng):
         sign[rows, left + columns : left + 8] = rng.choice([-1, 1], p=(0.3, 0.7))
         sign[rows, left + 10 : left + 11 + columns] = rng.choice([-1, 1], (6, 1 + columns))
         sign[top, [left + columns, left + 10]] = 1, -1  # some whiter, some darker, each time
-        without = rng.uniform(90, 160, lesion.shape)
-        noise = rng.uniform(-4, 4, lesion.shape)
-        yield without, without + noise + 40 * sign, lesion.astype(bool), 8.0
+        without = rng.integers(90, 160, lesion.shape).astype(float)
+        moves = sign * (least + rng.integers(1, 40, lesion.shape))
+        moves += (sign == 0) * rng.integers(-least, least + 1, lesion.shape)
+        moves[top + 1, left], moves[top, left + columns] = -least, least + 1
+        yield without, without + moves, lesion.astype(bool), least
 
 
 def _outlines(without, with_it, least):
@@ -331,11 +351,12 @@ def _crossed(without, with_it, lesion, least):
 
 
 @hidden_and_elsewhere.mistake(
-    "Both are divided by where the finding lies. Elsewhere is asked *of the changed pixels*."
+    "You took pixels whose greys are apart by just `least` for changed. A pixel is changed if they "
+    "are *more* than that apart."
 )
-def _both_of_the_lesion(without, with_it, lesion, least):
-    changed = _outlines(without, with_it, least)
-    return (lesion & ~changed).sum() / lesion.sum(), (changed & ~lesion).sum() / lesion.sum()
+def _by_just_least(without, with_it, lesion, least):
+    changed = np.abs(with_it - without) >= least
+    return (lesion & ~changed).sum() / lesion.sum(), (changed & ~lesion).sum() / changed.sum()
 
 
 @hidden_and_elsewhere.mistake(

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cxrlib.exercises.core import exercise
+from cxrlib.exercises.core import difference, exercise
 
 
 @exercise(
@@ -23,9 +23,16 @@ def prevalence_by_policy(codes):
 
     codes: an array [N] of one observation's codes: 1 yes, 0 no, −1 perhaps, NaN blank. Not all are
         −1.
-    Returns a dict of the mean target under "U-Ones", "U-Zeros" and "U-Ignore", as in the notebook's
-    table: a blank becomes 0 in all three, and U-Ignore leaves the images with −1 out of the mean.
-    With [1, 0, -1, NaN, NaN] they are 0.4, 0.2 and 0.25.
+    Returns a dict of the mean target under "U-Ones", "U-Zeros" and "U-Ignore". Each makes targets
+    of the codes, and what it leaves out is not in its mean at all:
+
+                    U-Ones    U-Zeros   U-Ignore
+        1           1         1         1
+        0           0         0         0
+        −1          1         0         left out
+        NaN         0         0         0
+
+    With [1, 0, -1, NaN, NaN] the means are 0.4, 0.2 and 0.25.
     """
     yes, unsure = codes == 1, codes == -1
     return {
@@ -37,10 +44,50 @@ def prevalence_by_policy(codes):
 
 @prevalence_by_policy.inputs
 def _draw_codes(rng):
-    for count in (8, 60, 500):
+    yield (rng.permutation([1, 1, 1, 0, 0, -1, -1] + 5 * [np.nan]),)
+    for count in (60, 500):
         codes = rng.choice([1, 0, -1, np.nan], count, p=(0.2, 0.1, 0.15, 0.55))
-        codes[:6] = 1, 1, 0, -1, np.nan, np.nan
+        codes[:7] = 1, 1, 1, 0, -1, np.nan, np.nan
         yield (codes,)
+
+
+@prevalence_by_policy.property
+def _each_by_its_policy(answer, codes):
+    """As the solution; and where one policy is wrong, what it would be that gives such a mean."""
+    wrong = prevalence_by_policy._compare(answer, (codes,))
+    right = prevalence_by_policy.solution(codes)
+    if wrong is None or not isinstance(answer, dict) or set(answer) != set(right):
+        return wrong
+    known, unsure, filled = ~np.isnan(codes), codes == -1, np.nan_to_num(codes)
+    blank = "the mean without the blanks, but a blank is to become 0, and to stay in it"
+    minus = "the mean with −1 still in it, where a “perhaps” takes a “yes” away; make it a 1 or a 0"
+    guesses = {
+        "U-Ones": {
+            "what a −1 gives as a 0, but in U-Ones it is to become 1": right["U-Zeros"],
+            blank: (codes != 0)[known].mean(),
+            minus: filled.mean(),
+            "what blanks give as 1, for NaN is not 0 either; they are to become 0": (
+                codes != 0
+            ).mean(),
+        },
+        "U-Zeros": {
+            "what a −1 gives as a 1, but in U-Zeros it is to become 0": right["U-Ones"],
+            blank: (codes == 1)[known].mean(),
+            minus: filled.mean(),
+        },
+        "U-Ignore": {
+            "what division by all images gives, but one that is ignored counts nowhere": right[
+                "U-Zeros"
+            ],
+            blank: (codes == 1)[known & ~unsure].mean(),
+            minus: filled.mean(),
+        },
+    }
+    for key, values in guesses.items():
+        if difference(answer[key], right[key]):
+            told = [says for says, value in values.items() if not difference(answer[key], value)]
+            return f"{wrong}\nThat is {told[0]}." if told else wrong
+    return wrong
 
 
 @prevalence_by_policy.mistake(
@@ -77,16 +124,12 @@ def _ignores_blanks_too(codes):
 
 
 @prevalence_by_policy.mistake(
-    "You averaged the codes with −1 still among them, so that a “perhaps” takes a “yes” away. It "
-    "is a code, no number: say first what it becomes."
+    "U-Ones and U-Zeros come out alike, as if they did not differ in the −1s: one makes a yes of "
+    "every “perhaps”, the other a no."
 )
-def _code_as_number(codes):
-    filled = np.nan_to_num(codes)
-    return {
-        "U-Ones": np.where(codes == -1, 1, filled).mean(),
-        "U-Zeros": filled.mean(),
-        "U-Ignore": filled[filled != -1].mean(),
-    }
+def _alike(codes):
+    yes, unsure = codes == 1, codes == -1
+    return {"U-Ones": yes.mean(), "U-Zeros": yes.mean(), "U-Ignore": yes[~unsure].mean()}
 
 
 @prevalence_by_policy.mistake(
@@ -143,7 +186,9 @@ def kappa_by_hand(a, b):
 
 @kappa_by_hand.inputs
 def _draw_readings(rng):
-    for count, share in ((10, 0.1), (200, 0.1), (400, 0.25)):
+    order, both = rng.permutation(10), int(rng.integers(1, 3))  # of b's two yes, those of a as well
+    yield (order < 4).astype(int), ((order >= 4 - both) & (order < 6 - both)).astype(int)
+    for count, share in ((200, 0.1), (400, 0.25)):
         a = (rng.random(count) < share).astype(int)
         b = np.where(rng.random(count) < 0.8, a, rng.random(count) < share).astype(int)
         a[:5], b[:5] = (1, 1, 0, 0, 0), (1, 0, 0, 0, 0)
@@ -184,19 +229,29 @@ def _not_scaled(a, b):
 
 
 @kappa_by_hand.mistake(
-    "You compared only the images that both call yes with what chance would give. Kappa counts all "
-    "agreement, on a no as well, against all that chance gives."
+    "Brackets: division comes before subtraction, so you took chance / (1 − chance) off the "
+    "agreement. It is (agreed − chance) / (1 − chance)."
 )
-def _yes_alone(a, b):
-    chance = a.mean() * b.mean()
-    return ((a * b).mean() - chance) / (1 - chance)
+def _without_brackets(a, b):
+    chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
+    return (a == b).mean() - chance / (1 - chance)
+
+
+@kappa_by_hand.mistake(
+    "You gave both readers the mean of their two frequencies, which makes Scott's pi. For kappa "
+    "each answers with its *own* frequency: one may say yes far more often."
+)
+def _scotts_pi(a, b):
+    both = (a.mean() + b.mean()) / 2
+    chance = both**2 + (1 - both) ** 2
+    return ((a == b).mean() - chance) / (1 - chance)
 
 
 @exercise(
     "02",
     3,
     "A test that stays a test",
-    minutes=5,
+    minutes=4,
     hints=(
         "Draw people, not pictures. Then ask of every picture whose it is.",
         "`np.unique(patients)` has every patient once: choose from it. `np.isin(patients, chosen)` "
@@ -212,9 +267,9 @@ def images_of_the_test(patients, count, rng):
     rng: a random generator. `rng.choice(values, count, replace=False)` draws from an array, each
         entry at most once.
     Returns a bool array [N], true where an image belongs to the test: all images of `count`
-    patients, who are drawn at random, every patient as likely as any other, and no image of
-    anybody else. With patients [7, 3, 7, 9] and a count of 1 there are three right answers, and
-    [True, False, True, False] is one of them.
+    patients, and no image of anybody else. They are drawn with `rng`, every patient as likely as
+    any other, however many images he has. With patients [7, 3, 7, 9] and a count of 1 there are
+    three right answers, and [True, False, True, False] is one of them.
     """
     chosen = rng.choice(np.unique(patients), count, replace=False)
     return np.isin(patients, chosen)
@@ -226,6 +281,8 @@ def _draw_patients(rng):
         numbers = rng.choice(9000, people, replace=False) + 1000
         patients = np.concatenate([numbers, numbers, rng.choice(numbers, 2 * people)])
         yield rng.permutation(patients), count, np.random.default_rng(rng.integers(1 << 30))
+    often = np.append(numbers[:40], np.repeat(numbers[0], 400))  # one who comes again and again
+    yield rng.permutation(often), 10, np.random.default_rng(rng.integers(1 << 30))
 
 
 @images_of_the_test.property
@@ -242,7 +299,9 @@ def _is_by_patient(answer, patients, count, rng):
         )
     everybody, found = np.unique(patients), np.unique(patients[chosen])
     if len(found) != count:
-        return f"The test has {len(found)} patients, expected {count} of {len(everybody)}."
+        told = f"The test has {len(found)} patients, expected {count} of {len(everybody)}."
+        twice = " Was somebody drawn twice? `replace=False` draws each entry at most once."
+        return told + twice * (len(found) < count)
     first = np.sort(pd.unique(patients)[:count])
     for which, taken in (
         ("with the lowest numbers", everybody[:count]),
@@ -251,6 +310,38 @@ def _is_by_patient(answer, patients, count, rng):
     ):
         if np.array_equal(found, taken):
             return f"You took the {count} patients {which}, not {count} drawn at random."
+    return None
+
+
+@images_of_the_test.behaviour
+def _draws_evenly_and_with_rng(answer, patients, count, rng):
+    seed = int(rng.integers(1 << 30))
+    drawn = lambda other: np.asarray(  # noqa: E731
+        answer(patients.copy(), count, np.random.default_rng(seed + other)), dtype=bool
+    )
+    first = drawn(0)
+    if not np.array_equal(first, drawn(0)):
+        return (
+            "The same generator, started alike, drew two different tests: so the chance is not "
+            "`rng`'s. Nobody could repeat your split; draw with the `rng` that you are given."
+        )
+    if np.array_equal(first, drawn(1)):
+        return "Two generators that were started differently drew the same test: draw with `rng`."
+    everybody, images = np.unique(patients, return_counts=True)
+    if images.max() < len(patients) / 2:
+        return None
+    times = np.zeros(len(everybody), dtype=int)
+    for other in range(80):
+        times += np.isin(everybody, patients[drawn(other)])
+    fair, most = 80 * count / len(everybody), times.argmax()
+    if times.max() > 2.5 * fair:
+        return (
+            f"Of 80 tests, {times[most]} have patient {everybody[most]}, who has {images[most]} of "
+            f"the {len(patients)} images. If every patient were as likely as any other, it would "
+            f"be about {fair:.0f}: who comes often must not be drawn more often."
+        )
+    if times.min() == 0:
+        return f"Patient {everybody[times.argmin()]} is never drawn, not once in 80 tests."
     return None
 
 
@@ -307,7 +398,7 @@ def _who(patients, count, rng):
     "02",
     4,
     "A model that only remembers",
-    minutes=10,
+    minutes=8,
     hints=(
         "What has the model seen when the test begins? Only the training images: their mean label "
         "for each patient, and over all of them for a stranger.",
@@ -401,11 +492,3 @@ def _mean_of_means(patients, labels, is_train):
 def _strangers_are_nan(patients, labels, is_train):
     known = pd.Series(labels[is_train]).groupby(patients[is_train]).mean()
     return known.reindex(patients[~is_train]).to_numpy()
-
-
-@scores_from_memory.mistake(
-    "Everybody gets the mean of the training images. This model is told whose film it is: where it "
-    "has met the patient, it repeats his own labels."
-)
-def _nobody_remembered(patients, labels, is_train):
-    return np.full((~is_train).sum(), labels[is_train].mean())

@@ -87,9 +87,31 @@ if same:
     print(f"most probable of what is not there: {over} {said[over]:.2f}")
     print(f"least probable of what is there:    {under} {said[under]:.2f}")
     below = [(p, c) for p, c in hierarchy.edges if said[c] > said[p]]
-    print(f"children that score above their parent: {len(below)} of {len(hierarchy.edges)} edges")
+    told = ", ".join(f"{c} above {p}" for p, c in below)
+    print(
+        f"children that score above their parent: {len(below)} of {len(hierarchy.edges)} edges ({told})"
+    )
+
+# %%
+if same:
+    drawn = cohort.study_of(track.folder, look["path"])
+    places = {
+        name: mask
+        for name, mask in phantom.lesions(drawn, 256).items()
+        if name in truth.index[truth == 1]
+    }
+    fig = plots.gallery(
+        [phantom.render(drawn, 256)] * len(places), list(places), columns=len(places), size=3.4,
+        masks=list(places.values()), title="Where the truth lies",
+    )  # fmt: skip
+    plots.show(fig, f"The same radiograph, with outlines of {', '.join(places)}.")
 
 # %% [markdown]
+# *Edema* is water in the lungs, here in both; *Pleural Effusion* is fluid around a lung, here in the corners at the bottom. The dark
+# bubble at the lower right is the stomach. One child scores above its parent, though pneumonia is a kind of consolidation:
+# such contradictions are what the paper's loss is to prevent. (*Uncertain*, below, stands for images about which
+# nothing was said.)
+#
 # This one went well; not all do, and the image was not chosen for it. Whether such numbers can be believed, label by
 # label, whether the picture has anything to do with them, and what may be said of a patient on their account: that is the course.
 #
@@ -98,7 +120,8 @@ if same:
 # A chest X-ray can show many things at once: a large heart *and* fluid around the lung *and* a
 # pacemaker. Naming all of them is **multi-label classification**. The names are not independent:
 # pneumonia is a kind of consolidation, which is a kind of opacity, which is abnormal. That is a
-# **hierarchy**.
+# **hierarchy**. (There are several: in the paper's graph, above, the box *Opacity* is that opacity, and *Lung Opacity* a
+# label beside Consolidation; in CheXpert's own it is its parent. Notebook 03 compares them.)
 #
 # A paper of 2025 (Asadi, Sodoké, Gerard and Kersten-Oertel, arXiv 2502.03591) builds a classifier that
 # knows the hierarchy, with a loss that penalises predicting a child without its parent, heat maps that

@@ -22,7 +22,7 @@
 # observations that this course classifies, and say what each is confused with.
 #
 # **Needs** nothing, and no data: the films are drawn as you go. **Minutes** 45, and 24 for the
-# exercises; less than one is computing. The four sections called *further* take 10 more and can wait.
+# exercises; less than one is computing. The three sections called *further* take 10 more and can wait.
 #
 # This is a first lesson, not a training in radiology, and nothing here is a medical device.
 
@@ -661,7 +661,8 @@ before_and_after(
 
 # %% [markdown]
 # Three things to take from the outlines. The pneumothorax is outlined to the wall although much of the
-# outline is *darker*, not whiter: the sign is something missing. The effusion reaches below the dome,
+# outline is *darker*, not whiter: the sign is something missing. (The lung beside it has shrunk and is whiter, and the heart has
+# moved: all that is outlined too.) The effusion reaches below the dome,
 # because the lung and the fluid go deeper at the back than the dome's top that you see. And a pleural rim
 # goes around the lung, so that part of it lies in front of and behind the lung and dims that, too.
 #
@@ -759,77 +760,6 @@ else:
     print("Only drawn films here: with CXR_DATA, a real one stands at the end of each row.")
 
 # %% [markdown]
-# ## Further: how faint can it be?
-#
-# Everything so far was plain. **Guess**: at which of these severities would you have seen the
-# consolidation, had nobody told you?
-
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.11")
-
-# %%
-severities = (0.2, 0.5, 0.9)
-faint = [film(44, {"Consolidation": severity}) for severity in severities]
-panels(
-    [phantom.render(study, SIZE) for study in faint],
-    [f"severity {severity}" for severity in severities],
-    "One consolidation, from faint to plain",
-    "Three synthetic films of one patient with a consolidation in the left lower lung at the severities "
-    "0.2, 0.5 and 0.9; at 0.2 it can hardly be seen.",
-)
-
-# %%
-panels(
-    [phantom.render(study, SIZE) for study in faint],
-    [f"severity {severity}" for severity in severities],
-    "The same, outlined",
-    "The same three synthetic films with the consolidation outlined; it is there in all of them.",
-    masks=[phantom.masks(study, SIZE)["Consolidation"] for study in faint],
-)
-
-# %% [markdown]
-# A faint one is missed by people too, with the same film in hand; some are seen only when one looks back
-# from a later, plainer film. Remember that when a model misses: ask *which ones*. The phantom can answer,
-# because it knows the severity of everything it draws.
-#
-# ## Further: where the phantom comes from
-#
-# The course's default radiographs are not made one by one as here, but by the thousand. A *cause* (heart
-# failure, trauma, cancer, …) draws findings, each with a severity; one body in three dimensions, in
-# centimetres, holds them; and rays are sent through it. So one body gives every view, and a patient who
-# comes back is the same person, whose findings grow or fade. How a film is exposed differs from study to
-# study, as it does in a hospital.
-#
-# Here is one patient at three visits. **Guess**: what stayed, what faded, what is new?
-
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.12")
-
-# %%
-visits = phantom.draw_studies(np.random.default_rng([4, 28861]))
-pictures = [phantom.render(visits[0], SIZE), phantom.render(visits[0], SIZE, "lateral")]
-pictures += [phantom.render(visit, SIZE) for visit in visits[1:]]
-views = ["frontal", "lateral", "frontal", "frontal"]
-panels(
-    pictures,
-    [f"study {n}, {view}" for n, view in zip([1, 1, 2, 3], views, strict=True)],
-    "One patient: two views of the first study, and two later studies",
-    "Four synthetic radiographs of one patient: frontal and lateral of the first study, then the frontal "
-    "views of the second and third. In the third, the left lung has drawn back from the wall.",
-    columns=2,
-)
-
-# %%
-for visit in visits:
-    found = ", ".join(f"{name} {severity:.2f}" for name, severity in visit.drawn.items())
-    print(f"study {visit.number}, {visit.projection}: {found}")
-
-# %% [markdown]
-# After an accident: broken ribs on the patient's right, fluid in both angles, a haze in the lungs, and
-# devices. The ribs stay broken, and the port and the electrodes stay; the chest tube is gone at the second
-# visit, which was in bed. And at the third there is a pneumothorax on the left: the lung has drawn back from
-# the wall. You saw that the haze faded? The numbers say so; the films, taken in other ways, hardly do.
-#
 # ## Find it
 #
 # Four films without a label. Go through each in your fixed order, decide, and **write your answer down**
@@ -839,12 +769,7 @@ for visit in visits:
 my_answers = {1: "", 2: "", 3: "", 4: ""}  # such as {1: "No Finding", …}
 
 # %%
-questions = {
-    1: (film(214, {"Cardiomegaly": 0.7, "Pleural Effusion": 0.65}), "frontal"),
-    2: (film(4, {"Pneumothorax": 0.5}), "frontal"),
-    3: (film(114), "frontal"),
-    4: (film(862, {"Lung Lesion": 0.4}), "lateral"),
-}
+questions = {number: exercises.quiz_film(number, film) for number in my_answers}
 
 
 def ask(number):
@@ -869,7 +794,7 @@ def answer(number):
         None,
         f"The synthetic film {number} of the quiz; outlined: {', '.join(study.drawn) or 'nothing'}.",
         columns=len(shown),
-        masks=[phantom.masks(study, SIZE, seen).get(name) for seen, name in shown],
+        masks=[phantom.lesions(study, SIZE, seen).get(name) for seen, name in shown],
     )
 
 
@@ -944,7 +869,114 @@ answer(4)
 # From the front it lies mostly *behind the heart*: here it shines through, on many a real film it hardly does.
 # Two views at right angles tell where a thing is; one never
 # does.
+
+# %% [markdown]
+# ## What it is, and what it changes
 #
+# A radiologist outlines the *disease*, as the quiz's answers did. The outlines before them hold the *pixels that it changes*. **Guess**: for
+# which findings are the two alike, and for which not?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.11")
+
+# %%
+pairs = {
+    "Pneumothorax": film(CASES["Pneumothorax"][0], {"Pneumothorax": 1.0}),
+    "Cardiomegaly": film(CASES["Cardiomegaly"][0], {"Cardiomegaly": 0.8}),
+    "Lung Lesion": film(CASES["Lung Lesion"][0], {"Lung Lesion": 0.7}),
+}
+outlines = {"where it is": phantom.lesions, "what it changes": phantom.masks}
+panels(
+    [phantom.render(study, SIZE) for study in pairs.values()] * 2,
+    [f"{name}: {what}" for what in outlines for name in pairs],
+    "Two outlines of one finding",
+    "Three findings, each outlined twice. Pneumothorax: the air beside the lung, and with it the heart and "
+    "dome that it displaces. Cardiomegaly: the whole heart, and the same but for a strip over the spine. Lung "
+    "lesion: both alike.",
+    masks=[
+        outline(study, SIZE)[name] for outline in outlines.values() for name, study in pairs.items()
+    ],
+)
+
+# %% [markdown]
+# A round lesion is where it changes the film. The air of a pneumothorax also moves the heart; and an enlarged
+# heart changes nothing where it lies over the spine, which was white before. Which of the two should a heat
+# map mark? The question has no one answer. Notebook 08 uses the place of the finding itself; its stored
+# record has both.
+
+# %% [markdown]
+# ## Further: how faint can it be?
+#
+# Everything so far was plain. **Guess**: at which of these severities would you have seen the
+# consolidation, had nobody told you?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.12")
+
+# %%
+severities = (0.2, 0.5, 0.9)
+faint = [film(44, {"Consolidation": severity}) for severity in severities]
+panels(
+    [phantom.render(study, SIZE) for study in faint],
+    [f"severity {severity}" for severity in severities],
+    "One consolidation, from faint to plain",
+    "Three synthetic films of one patient with a consolidation in the left lower lung at the severities "
+    "0.2, 0.5 and 0.9; at 0.2 it can hardly be seen.",
+)
+
+# %%
+panels(
+    [phantom.render(study, SIZE) for study in faint],
+    [f"severity {severity}" for severity in severities],
+    "The same, outlined",
+    "The same three synthetic films with the consolidation outlined; it is there in all of them.",
+    masks=[phantom.masks(study, SIZE)["Consolidation"] for study in faint],
+)
+
+# %% [markdown]
+# A faint one is missed by people too, with the same film in hand; some are seen only when one looks back
+# from a later, plainer film. Remember that when a model misses: ask *which ones*. The phantom can answer,
+# because it knows the severity of everything it draws.
+#
+# ## Further: where the phantom comes from
+#
+# The course's default radiographs are not made one by one as here, but by the thousand. A *cause* (heart
+# failure, trauma, cancer, …) draws findings, each with a severity; one body in three dimensions, in
+# centimetres, holds them; and rays are sent through it. So one body gives every view, and a patient who
+# comes back is the same person, whose findings grow or fade. How a film is exposed differs from study to
+# study, as it does in a hospital.
+#
+# Here is one patient at three visits. **Guess**: what stayed, what faded, what is new?
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.13")
+
+# %%
+visits = phantom.draw_studies(np.random.default_rng([4, 28861]))
+pictures = [phantom.render(visits[0], SIZE), phantom.render(visits[0], SIZE, "lateral")]
+pictures += [phantom.render(visit, SIZE) for visit in visits[1:]]
+views = ["frontal", "lateral", "frontal", "frontal"]
+panels(
+    pictures,
+    [f"study {n}, {view}" for n, view in zip([1, 1, 2, 3], views, strict=True)],
+    "One patient: two views of the first study, and two later studies",
+    "Four synthetic radiographs of one patient: frontal and lateral of the first study, then the frontal "
+    "views of the second and third. In the third, the left lung has drawn back from the wall.",
+    columns=2,
+)
+
+# %%
+for visit in visits:
+    found = ", ".join(f"{name} {severity:.2f}" for name, severity in visit.drawn.items())
+    print(f"study {visit.number}, {visit.projection}: {found}")
+
+# %% [markdown]
+# After an accident: broken ribs on the patient's right, fluid in both angles, a haze in the lungs, and
+# devices. The ribs stay broken, and the port and the electrodes stay; the chest tube is gone at the second
+# visit, which was in bed. And at the third there is a pneumothorax on the left: the lung has drawn back from
+# the wall. You saw that the haze faded? The numbers say so; the films, taken in other ways, hardly do.
+
+# %% [markdown]
 # ## Further: look closer
 #
 # Choose a finding, make it worse, see it from the side. Two things to try: find the smallest severity at
@@ -981,39 +1013,6 @@ widgets.explore(
 # %% [markdown]
 # A finding also pushes and pulls its neighbours: a large pneumothorax moves the heart *away*, a collapsed
 # lobe moves it *nearer*, and those pixels are in its outline too.
-#
-# ## Further: what it is, and what it changes
-#
-# A radiologist outlines the *disease*. The outlines above hold the *pixels that it changes*. **Guess**: for
-# which findings are the two alike, and for which not?
-
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.13")
-
-# %%
-pairs = {
-    "Pneumothorax": film(CASES["Pneumothorax"][0], {"Pneumothorax": 1.0}),
-    "Cardiomegaly": film(CASES["Cardiomegaly"][0], {"Cardiomegaly": 0.8}),
-    "Lung Lesion": film(CASES["Lung Lesion"][0], {"Lung Lesion": 0.7}),
-}
-outlines = {"where it is": phantom.lesions, "what it changes": phantom.masks}
-panels(
-    [phantom.render(study, SIZE) for study in pairs.values()] * 2,
-    [f"{name}: {what}" for what in outlines for name in pairs],
-    "Two outlines of one finding",
-    "Three findings, each outlined twice. Pneumothorax: the air beside the lung, and with it the heart and "
-    "dome that it displaces. Cardiomegaly: the whole heart, and the same but for a strip over the spine. Lung "
-    "lesion: both alike.",
-    masks=[
-        outline(study, SIZE)[name] for outline in outlines.values() for name, study in pairs.items()
-    ],
-)
-
-# %% [markdown]
-# A round lesion is where it changes the film. The air of a pneumothorax also moves the heart; and an enlarged
-# heart changes nothing where it lies over the spine, which was white before. Which of the two should a heat
-# map mark? The question has no one answer. Notebook 08 uses the place of the finding itself; its stored
-# record has both.
 
 # %% [markdown]
 # ## Your turn

@@ -208,10 +208,12 @@ by_set = {
     name: evaluation.agreement(read.loc[rows, asked], reported.loc[rows], read.loc[rows, "patient"])
     for name, rows in read.groupby("set").groups.items()
 }
-pd.concat(by_set)[["positives", *measures]].round(2)
+ends = [f"sensitivity_{end}" for end in ("low", "high")]
+pd.concat(by_set)[["positives", "sensitivity", *ends, "precision", "kappa"]].round(2)
 
 # %% [markdown]
-# No: for Pneumothorax even sensitivity differs between them. A label's quality is that of a label *on some
+# No. Precision and kappa depend on how frequent a finding is in a set; but for Pneumothorax even sensitivity differs between these
+# two (`val` and `test`), by more than luck: the intervals hardly touch. A label's quality is that of a label *on some
 # images*; whoever quotes one number for it has chosen which.
 #
 # And do radiologists agree with each other? In VinDr-CXR each of 15,000 images was read by three of
@@ -278,7 +280,7 @@ column["kappa"].round(2)
 # Jain et al. (2021) had radiologists label CheXpert's images, and others its reports: on average the two
 # agree with a kappa of 0.31 to 0.43. So they trained *VisualCheXbert* to read a report and say what is to be
 # seen *in the image*; its teacher was a model that had looked at the images, not a radiologist. Against
-# radiologists' labels of the image its F1 was 0.14 higher than that of an existing labeler of reports. The paper
+# radiologists' labels of the image its F1 (the harmonic mean of sensitivity and precision) was 0.14 higher than that of an existing labeler of reports. The paper
 # of this course trains on its labels.
 #
 # With the phantom the truth is known, and two labelers err on purpose: one reads reports (the table's name for
@@ -409,7 +411,7 @@ if knows_truth:
     )
 
 # %% [markdown]
-# So little turns the order. Whether VisualCheXbert's labels are better than a report labeler's is a matter for
+# Less than twice the errors turn the order. Whether VisualCheXbert's labels are better than a report labeler's is a matter for
 # measurement, on images that radiologists have read. Jain et al. did that; the phantom cannot.
 #
 # ## Other names: NIH ChestX-ray14

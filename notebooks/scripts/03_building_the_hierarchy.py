@@ -158,7 +158,8 @@ print(f"the parent is at least as frequent as the child on {sum(from_parents)} o
 print(f"images with nothing labelled (Uncertain): {prevalence['Uncertain']:.1%}")
 
 # %% [markdown]
-# A group is at least as frequent as each thing it holds.
+# On fifteen edges it must be so: the parent is the OR of its children. On the other five, below an observation or
+# `Abnormal`, it is as these labels happen to be. Watch Cardiomegaly below.
 #
 # ## Labels break the hierarchy
 #

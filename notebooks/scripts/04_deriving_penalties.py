@@ -397,7 +397,7 @@ print(f"their child is in fewer than one image of a hundred: {rare}")
 # most images of the child, and yet no penalty says so: the more labels there are, the rarer is each. A
 # data-driven penalty measures how *rare* a child is, more than how often it comes without its parent.
 #
-# ## Where the gradient went
+# ## The penalty's push
 #
 # Back to training. The penalty has a value, as we have seen: about 2.5 on random logits. **Guess**: how large
 # is its push on the 64 × 21 logits of that batch?
@@ -459,7 +459,7 @@ def surface(form):
 
 # %%
 fig = plots.loss_surface(
-    FORMS, [surface(form) for form in FORMS], "Only two of the three penalties push (red arrows)"
+    FORMS, [surface(form) for form in FORMS], "Only two of the three penalties push (arrows)"
 )
 fig.set_size_inches(10.5, 4.0)
 for axis in fig.axes[:3]:
@@ -638,7 +638,7 @@ def tug_of_war(weight):
     pull = weight * 0.5 * p * (1 - p)
     left.plot(p, pull, color=plots.RED, lw=3, ls="--", label="the edge pulls down")
     if 0.5 < child < 1:
-        left.plot(child, (1 - child) / 21, "o", color="black", ms=9, label="as strong")
+        left.plot(child, (1 - child) / 21, "o", color="black", ms=9, label="equally strong")
     left.set(xlim=(0, 1), ylim=(0, 0.13))
     left.set_xlabel("p(child), the parent below it", fontsize=13)
     left.set_ylabel("force on the child's logit", fontsize=13)
@@ -695,6 +695,9 @@ losses = {"flat": BCELoss()} | {
 }
 settled = {name: settle(loss) for name, loss in losses.items()}
 ends = pd.concat(settled).droplevel(1)[chain].round(2)
+wrong = {name: (scores - contradiction.numpy()).abs() for name, scores in settled.items()}
+ends["BCE"] = [float(-np.log(1 - off).mean(axis=None)) for off in wrong.values()]
+ends["BCE"] = ends["BCE"].round(3)
 ends["hard contradictions"] = [
     int(hierarchy.violations(scores)["hard"].sum()) for scores in settled.values()
 ]
@@ -716,7 +719,7 @@ print(f"after 2,000 steps of training, flat and step differ by at most {apart:.1
 # The product never ties anything. It pulls the child down until its pull, from two edges, is as weak as the
 # label's push: with the formula above, at $1 / (21 \cdot (0.5 + 0.5))$. That is still above the parents.
 #
-# With wrong labels, then, the hinge buys coherence with the child. The product pays nearly as much and gets less:
+# With wrong labels, then, the hinge buys coherence with the child. The product pays more, by BCE, and gets less:
 # no contradiction at a threshold of 0.5, but a child that still scores above its parents.
 #
 # ## Readouts that cannot contradict themselves

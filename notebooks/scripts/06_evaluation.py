@@ -311,7 +311,7 @@ plots.show(
 # %% [markdown]
 # On the phantom, too timid: where the curve is above the diagonal on the right and below it on the left, the
 # model says 0.7 where 0.9 would be right. (Small dots are few images, and prove little.) The diagonal is
-# crossed near the label's frequency, not at 0.5. That will matter.
+# crossed near the label's frequency, not at 0.5, or not at all, as by *No Finding*. That will matter.
 #
 # The **expected calibration error** (ECE) is the mean distance from the diagonal, weighted by images. The
 # paper's own predictions have 0.110 on average over the 14 observations, and 0.235 on Consolidation
@@ -442,7 +442,8 @@ print("an AUROC changed by isotonic:   ", bool(moved["isotonic"] > 1e-4))
 # temperature carries a score across 0.5. Not every label gains: where little was wrong (at the top of the
 # figure), beta's intervals hold zero. Isotonic regression has a small ECE too, and the worst log loss: its
 # steps say 0 or 1 where the validation images happened to agree, and log loss does not forgive being sure and
-# wrong. Bins do, and so, nearly, does the Brier score. (It also ties scores,
+# wrong. (It would be infinite. Scores are kept a millionth of a millionth away from 0 and 1, so that each such error costs 28;
+# this is what makes the difference.) Bins do, and so, nearly, does the Brier score. (It also ties scores,
 # which changes the AUROC.)
 #
 # A small ECE is no merit by itself: *Fracture*, with the smallest, has next to no skill. To give everybody
@@ -693,7 +694,8 @@ print("hierarchical F1 above plain F1 of the observations:", bool(f1.iloc[2] > f
 print(f1.round(3).to_string())
 
 # %% [markdown]
-# Most right calls of a group are right about a thing in it, too. Hierarchical F1 is plain F1 over all 21 labels, after the
+# All groups together, most right calls are right about a thing in it, too; of Consolidation and Missing Lung Tissue, more than half
+# are near misses. Hierarchical F1 is plain F1 over all 21 labels, after the
 # calls have been completed: for a coherent model the same number. So it is higher than F1 over 14 mainly because
 # groups, which are frequent and easier, are counted in. Set it beside plain F1 over the same labels, or not at all.
 #
@@ -731,7 +733,7 @@ for name, by in {"sex": sexes, "age": ages, "view": views}.items():
         except EvaluationError as too_few:
             print(f"by {name}: {too_few}")
 
-# %%
+# %% tags=["nbval-ignore-output"]
 if tables:
     shown = []
     for table in tables.values():
@@ -754,6 +756,12 @@ if tables:
         fig,
         "Differences in macro AUROC with intervals between men and women, bands of age, and AP and PA views, "
         "beside zero.",
+    )
+    missing = (groups["difference_low"] > 0) | (groups["difference_high"] < 0)
+    widest = (groups["difference_high"] - groups["difference_low"]).idxmax()
+    low, high = groups.loc[widest, ["difference_low", "difference_high"]]
+    print(
+        f"{missing.sum()} of {len(groups)} miss zero; the widest, {widest}, allows {low:+.2f} to {high:+.2f}"
     )
 else:
     print("The test images of this track are too few, or come without sex, age and view.")
@@ -917,6 +925,29 @@ def best_temperature(truth, scores, temperatures):
 exercises.check(best_temperature)
 # exercises.hint("best_temperature")
 # exercises.solution("best_temperature")
+
+
+# %% tags=["nbval-ignore-output"]
+# Exercise 06.4: Two models, the same patients (9 minutes)
+def paired_interval(patients, ours, others, drawn):
+    """A 95% interval for the difference of two models, by resampling patients.
+
+    patients: an array [N], the patient of each image, numbered 0 … P − 1; some have several images.
+    ours, others: arrays [N], how well each model did on each image, from 0 to 1.
+    drawn: an array [R, P]. Each row is a resample: P patients, drawn with replacement.
+    Returns two numbers, the 2.5% and the 97.5% quantile (`np.quantile`), over the resamples, of the
+    mean of ours minus the mean of others. In a resample, all images of a drawn patient count, and
+    twice if the patient was drawn twice; each image counts the same.
+
+    With patients [0, 0, 1], ours [1, 0.8, 0.6], others [0.9, 0.6, 0.7] and drawn [[0, 1], [0, 0],
+    [1, 1]] the three differences are 0.0667, 0.15 and −0.1, and the interval −0.0917 to 0.1458.
+    """
+    ...  # your code
+
+
+exercises.check(paired_interval)
+# exercises.hint("paired_interval")
+# exercises.solution("paired_interval")
 
 # %% [markdown]
 # And your guesses: mark those that surprised you. They are what you have learnt here.

@@ -404,7 +404,7 @@ fig = plots.gallery(
     size=3.0,
     maps=drawn,
     masks=[outline] * len(ways),
-    title="Four ways nearly agree; Eigen-CAM and the finer layer look elsewhere",
+    title="Four ways nearly agree, a finer layer narrows it, Eigen-CAM looks elsewhere",
 )
 mark(fig, drawn)
 plots.show(
@@ -590,7 +590,8 @@ print("shares and scores have the same highest place:", max(apart) <= 1)
 
 # %% [markdown]
 # More of the pointing map lies on the finding, in all three. By the × alone the finer LayerCAM does as well:
-# both hit two of three. The lesion the paper's model had not found, so its map had nothing to point at. That
+# both hit two of three. The lesion scores low with the paper's model, and its Grad-CAM misses it; the finer layer of the same model is on
+# it all the same. A low score does not say that the features saw nothing. That
 # is one model of each kind, and three images: 08 counts, with three models of each.
 #
 # The pointing map is also smaller, which is arithmetic: put through an exponential, a place of half the
