@@ -133,8 +133,8 @@ def _yes_and_no(probability, edges):
 
 
 @contradicted_edges.mistake(
-    "You kept the edges with equal probabilities, too. If all fluid in a lung were edema, both would "
-    "be equally probable: that contradicts nothing."
+    "You kept the edges with equal probabilities, too. If all fluid in a lung were edema, both "
+    "would be equally probable: that contradicts nothing."
 )
 def _ties_too(probability, edges):
     return {(a, b) for a, b in edges if probability[b] >= probability[a]}

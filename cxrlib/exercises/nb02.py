@@ -63,22 +63,18 @@ def _each_by_its_policy(answer, codes):
     minus = "the mean with −1 still in it, where a “perhaps” takes a “yes” away; make it a 1 or a 0"
     guesses = {
         "U-Ones": {
-            "what a −1 gives as a 0, but in U-Ones it is to become 1": right["U-Zeros"],
+            "the mean with −1 as 0, but in U-Ones it is to become 1": right["U-Zeros"],
             blank: (codes != 0)[known].mean(),
             minus: filled.mean(),
-            "what blanks give as 1, for NaN is not 0 either; they are to become 0": (
-                codes != 0
-            ).mean(),
+            "the mean with blanks as 1: NaN is not 0, but is to become 0": (codes != 0).mean(),
         },
         "U-Zeros": {
-            "what a −1 gives as a 1, but in U-Zeros it is to become 0": right["U-Ones"],
+            "the mean with −1 as 1, but in U-Zeros it is to become 0": right["U-Ones"],
             blank: (codes == 1)[known].mean(),
             minus: filled.mean(),
         },
         "U-Ignore": {
-            "what division by all images gives, but one that is ignored counts nowhere": right[
-                "U-Zeros"
-            ],
+            "divided by all images, but one that is ignored counts nowhere": right["U-Zeros"],
             blank: (codes == 1)[known & ~unsure].mean(),
             minus: filled.mean(),
         },
@@ -86,7 +82,7 @@ def _each_by_its_policy(answer, codes):
     for key, values in guesses.items():
         if difference(answer[key], right[key]):
             told = [says for says, value in values.items() if not difference(answer[key], value)]
-            return f"{wrong}\nThat is {told[0]}." if told else wrong
+            return f"Your {key} is {told[0]}.\n{wrong}" if told else wrong
     return wrong
 
 
@@ -193,6 +189,25 @@ def _draw_readings(rng):
         b = np.where(rng.random(count) < 0.8, a, rng.random(count) < share).astype(int)
         a[:5], b[:5] = (1, 1, 0, 0, 0), (1, 0, 0, 0, 0)
         yield a, b
+
+
+@kappa_by_hand.property
+def _is_kappa(answer, a, b):
+    """As the solution; and where it is another measure, which one."""
+    wrong = kappa_by_hand._compare(answer, (a, b))
+    agreed = (a == b).mean()
+    chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
+    if wrong and not difference(answer, agreed / chance):
+        return (
+            "That is how many times as often they agree as by chance. Kappa is no ratio of the "
+            f"two: it is 1 for perfect readers, whatever chance is.\n{wrong}"
+        )
+    if wrong and not difference(answer, np.corrcoef(a, b)[0, 1]):
+        return (
+            "That is the correlation. It forgives one who says yes more often than the other; for "
+            f"kappa every image on which they differ counts against them.\n{wrong}"
+        )
+    return wrong
 
 
 @kappa_by_hand.mistake(
@@ -316,9 +331,11 @@ def _is_by_patient(answer, patients, count, rng):
 @images_of_the_test.behaviour
 def _draws_evenly_and_with_rng(answer, patients, count, rng):
     seed = int(rng.integers(1 << 30))
-    drawn = lambda other: np.asarray(  # noqa: E731
-        answer(patients.copy(), count, np.random.default_rng(seed + other)), dtype=bool
-    )
+
+    def drawn(other):
+        own = np.random.default_rng(seed + other)
+        return np.asarray(answer(patients.copy(), count, own), dtype=bool)
+
     first = drawn(0)
     if not np.array_equal(first, drawn(0)):
         return (

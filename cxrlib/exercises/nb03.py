@@ -1,15 +1,17 @@
 """Exercises of notebook 03, building the hierarchy."""
 
+import itertools
+
 import numpy as np
 
-from cxrlib.exercises.core import exercise
+from cxrlib.exercises.core import difference, exercise
 
 
 @exercise(
     "03",
     1,
     "Is the group there, if a child is not known?",
-    minutes=4,
+    minutes=3,
     hints=(
         "What must be known to be sure that a group is there? And to be sure that it is not?",
         "Put 0.5 for what is not known, take the largest of every row, and turn a largest of 0.5 "
@@ -93,9 +95,10 @@ def nearest_coherent(parent, child):
     """The projection of one edge: the coherent scores that are nearest to those predicted.
 
     parent, child: arrays [N] of scores from 0 to 1. Some children score above their parent.
-    Returns two arrays [N], of the parent and of the child, in which no child scores above its
-    parent, and for which the sum of the squared changes is the smallest there is. A parent with
-    0.4 and a child with 0.7 both become 0.55; a parent with 0.9 and a child with 0.8 stay.
+    Returns two new arrays [N], of the parent and of the child, in which no child scores above its
+    parent, and for which the sum of the squared changes is the smallest there is. What was
+    predicted stays as it is. A parent with 0.4 and a child with 0.7 both become 0.55; a parent with
+    0.9 and a child with 0.8 keep their scores.
     """
     middle, wrong = (parent + child) / 2, child > parent
     return np.where(wrong, middle, parent), np.where(wrong, middle, child)
@@ -108,6 +111,18 @@ def _draw_scores(rng):
         scores[:, :2] = np.sort(scores[:, :2], axis=0)  # contradictions
         scores[:, 2:4] = np.sort(scores[:, 2:4], axis=0)[::-1]  # none
         yield tuple(scores)
+
+
+@nearest_coherent.behaviour
+def _leaves_the_predictions(answer, parent, child):
+    before = parent.copy(), child.copy()
+    answer(parent, child)
+    if np.array_equal(before, (parent, child)):
+        return None
+    return (
+        "The scores are right, but you wrote them over those predicted, which are then lost: "
+        "begin with `parent.copy()` and `child.copy()`."
+    )
 
 
 @nearest_coherent.mistake(
@@ -146,7 +161,7 @@ def _exchanged(parent, child):
     "03",
     3,
     "Closing the labels",
-    minutes=10,
+    minutes=8,
     hints=(
         "One walk over the edges carries a label up by one edge, or more if you are lucky with "
         "their order. How often must you walk, so that it reaches the top in any order?",
@@ -161,8 +176,9 @@ def close_labels(table, labels, edges):
     labels: a list of the L names, in the order of the columns.
     edges: a list of pairs of names (parent, child), in any order. A label may have several
     parents; there is no cycle.
-    Returns the closed table, an array [N, L]. With labels A, B and C, and edges (A, B) and (B, C),
-    the row [0, 0, 1] becomes [1, 1, 1], and [0, 1, 0] becomes [1, 1, 0].
+    Returns the closed table, a new array [N, L]; the old one stays as it is. With labels A, B and
+    C, and edges (A, B) and (B, C), the row [0, 0, 1] becomes [1, 1, 1], and [0, 1, 0] becomes
+    [1, 1, 0].
     """
     closed = table.copy()
     for _ in labels:
@@ -182,6 +198,47 @@ def _draw_tables(rng):
         table = (rng.random((count, len(labels))) < 0.2).astype(int)
         table[:2] = [[int(name == only) for name in labels] for only in ("Pneumonia", "Opacity")]
         yield table, labels, [(str(parent), str(child)) for parent, child in ordered]
+    chain = list("ABCDEFGH")  # as high as can be, and from the top down: the most walks there are
+    yield np.eye(len(chain), dtype=int), chain, list(itertools.pairwise(chain))
+
+
+def _way_up(above, name, edges):
+    """The labels from ``above`` down to ``name``, along edges; empty if there is no way."""
+    if above == name:
+        return [name]
+    ways = (_way_up(child, name, edges) for parent, child in edges if parent == above)
+    return next(([above, *way] for way in ways if way), [])
+
+
+@close_labels.property
+def _is_closed(answer, table, labels, edges):
+    right, names = close_labels.solution(table, labels, edges), np.array(labels)
+    wrong = difference(answer, right)
+    if wrong is None or not isinstance(answer, np.ndarray) or answer.shape != right.shape:
+        return close_labels._compare(answer, (table, labels, edges))
+    answer = answer.astype(float)
+    row, column = np.argwhere(~np.isclose(answer, right))[0]
+    label, given = labels[column], [str(name) for name in names[table[row] == 1]]
+    told = f"Image {row} has {' and '.join(given) or 'no label'}; yours gives {label} "
+    told += f"{answer[row, column]:g}, expected {right[row, column]}"
+    if right[row, column] == 0:
+        return f"{told}: nothing that the image has lies below {label}."
+    if label in given:
+        return f"{told}: what is positive stays so."
+    way = next(way for name in given if (way := _way_up(label, name, edges)))
+    return f"{told}, by the edges {' → '.join(way)}."
+
+
+@close_labels.behaviour
+def _leaves_the_table(answer, table, labels, edges):
+    before = table.copy()
+    answer(table, labels, edges)
+    if np.array_equal(before, table):
+        return None
+    return (
+        "The closed table is right, but you wrote it over the old one, and what was annotated is "
+        "lost: begin with `table.copy()`."
+    )
 
 
 def _climbed(table, labels, edges, walks):
@@ -240,7 +297,7 @@ def _one_parent(table, labels, edges):
     "03",
     4,
     "An edge that says nothing new, and costs",
-    minutes=6,
+    minutes=5,
     hints=(
         "In the paper's hierarchy, which edges into Cardiomegaly and Pneumonia could one strike "
         "out, so that every label keeps its ancestors?",
@@ -253,13 +310,13 @@ def silent_edge(edges):
 
     edges: a list of pairs of names (parent, child), without a cycle.
     Returns one pair (parent, child) of these names that is not in `edges`. With it, the hierarchy
-    still has no cycle, and every label has the ancestors that it had before. There may be several.
-
-    With [("Opacity", "Consolidation"), ("Consolidation", "Pneumonia")] it is ("Opacity",
-    "Pneumonia"). What that does to a loss which adds up by how much children score above their
-    parents: an image that scores these three 0.4, 0.6 and 0.9 pays 0.2 + 0.3 = 0.5 on the two
-    edges. The third makes it pay 0.5 more, for the same mistake.
+    still has no cycle, and every label has the ancestors that it had before. There may be several
+    such pairs. With [("Opacity", "Consolidation"), ("Consolidation", "Pneumonia")] it is
+    ("Opacity", "Pneumonia").
     """
+    # What it costs: let a loss add up how much children score above their parents. An image that
+    # scores Opacity 0.4, Consolidation 0.6 and Pneumonia 0.9 pays 0.2 + 0.3 = 0.5 on the two edges.
+    # The third makes it pay 0.5 more, for the same mistake.
     for parent, middle in edges:
         for upper, child in edges:
             if upper == middle and (parent, child) not in edges:

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from cxrlib.exercises.core import exercise
+from cxrlib.exercises.core import difference, exercise
 
 
 @exercise(
     "04",
     1,
     "The penalty of one edge",
-    minutes=4,
+    minutes=3,
     hints=(
         "Of the images *without* the parent, how often is the child there all the same?",
         "Keep `children[parents == 0]`. The mean of these 0s and 1s is P(child = 1 | parent = 0); "
@@ -28,10 +28,13 @@ def edge_penalty(parents, children):
 
 @edge_penalty.inputs
 def _draw(rng):
-    for count in (6, 40, 400):
+    order = rng.permutation(6)
+    yield np.array([0, 0, 0, 0, 0, 1])[order], np.array([0, 0, 0, 1, 1, 1])[order]
+    for count in (40, 400):
         parents = rng.integers(0, 2, count)
-        parents[:2] = 0, 1
-        yield parents, (rng.random(count) < 0.2 + 0.5 * parents).astype(int)
+        children = (rng.random(count) < 0.2 + 0.5 * parents).astype(int)
+        parents[:4], children[:4] = (0, 1, 0, 1), (1, 1, 0, 0)
+        yield parents, children
 
 
 @edge_penalty.mistake("That is P(child = 1 | parent = 0) itself: frequent breaks would cost most.")
@@ -51,11 +54,35 @@ def _joint(parents, children):
     return 1 - ((parents == 0) & (children == 1)).mean()
 
 
+@edge_penalty.mistake(
+    "That is the other conditional, 1 − P(parent = 0 | child = 1): of the images with the child, "
+    "those without the parent. Here the images *without the parent* are what is divided by."
+)
+def _other_conditional(parents, children):
+    return 1 - (parents[children == 1] == 0).mean()
+
+
+@edge_penalty.mistake(
+    "That is P(parent = 0 | child = 1), the other conditional, and not taken from 1 either. Divide "
+    "by the images *without the parent*; the penalty is one minus that."
+)
+def _other_conditional_not_turned(parents, children):
+    return (parents[children == 1] == 0).mean()
+
+
+@edge_penalty.mistake(
+    "You divided by the right images, but counted every child. Those whose parent is there break "
+    "nothing: count the children of the images without the parent."
+)
+def _every_child(parents, children):
+    return 1 - children.sum() / (parents == 0).sum()
+
+
 @exercise(
     "04",
     2,
     "The hinge, from its formula",
-    minutes=6,
+    minutes=5,
     hints=(
         "The gap is about probabilities, not logits; and it is never negative.",
         "`(children.sigmoid() - parents.sigmoid()).clamp(min=0)` is the gap, [B, E]. Then the sum.",
@@ -66,8 +93,9 @@ def hinge_penalty(parents, children, penalties):
 
     parents, children: logits, tensors [B, E], of both ends of each of E edges.
     penalties: a tensor [E].
-    Returns a tensor with one number. With one image and one edge of penalty 1, a parent's logit of
-    0 and a child's of 20, it is 0.5.
+    Returns a tensor with one number, whose gradient reaches the logits of both ends: training is to
+    feel it. With one image and one edge of penalty 1, a parent's logit of 0 and a child's of 20, it
+    is 0.5.
     """
     gap = (children.sigmoid() - parents.sigmoid()).clamp(min=0)
     return (penalties * gap).sum(dim=1).mean()
@@ -76,8 +104,52 @@ def hinge_penalty(parents, children, penalties):
 @hinge_penalty.inputs
 def _draw_logits(rng):
     for batch, edges in ((2, 3), (5, 1), (8, 20)):
-        made = (2 * rng.normal(size=shape) for shape in ((batch, edges), (batch, edges)))
-        yield *(torch.tensor(one, dtype=torch.float32) for one in made), torch.rand(edges) + 0.2
+        logits = 2 * rng.normal(size=(2, batch, edges))
+        logits[:, 0, :1], logits[:, 1, :1] = [[-1], [1.5]], [[2], [-1]]  # broken, and not
+        if edges > 1:
+            logits[:, 0, 1] = 2, -1  # both in one image
+        weights = rng.uniform(0.2, 1.2, edges)
+        yield tuple(torch.tensor(one, dtype=torch.float32) for one in (*logits, weights))
+
+
+@hinge_penalty.property
+def _is_the_hinge(answer, parents, children, penalties):
+    """As the solution; and if it is a sum over the images, say so."""
+    arguments = parents, children, penalties
+    wrong = hinge_penalty._compare(answer, arguments)
+    if wrong and not difference(answer, len(parents) * hinge_penalty.solution(*arguments)):
+        return (
+            f"Yours is {len(parents)} times as much as expected, and there are {len(parents)} "
+            f"images: take their mean, or the penalty grows with the batch.\n{wrong}"
+        )
+    return wrong
+
+
+_NO_GRADIENT = (
+    "The right number, but it has no gradient, so training would not feel it. Stay with tensors to "
+    "the end: no `float`, `item`, `detach`, `numpy` or `no_grad`."
+)
+
+
+@hinge_penalty.behaviour
+def _has_a_gradient(answer, parents, children, penalties):
+    ends = parents.requires_grad_(), children.requires_grad_()
+    try:
+        found = answer(*ends, penalties)
+    except RuntimeError as error:  # as that of numpy(), which advises to detach
+        if "requires grad" in str(error):
+            return _NO_GRADIENT
+        raise
+    if not isinstance(found, torch.Tensor) or not found.requires_grad:
+        return _NO_GRADIENT
+    right = torch.autograd.grad(hinge_penalty.solution(*ends, penalties), ends)
+    mine = torch.autograd.grad(found.sum(), ends, allow_unused=True)
+    for name, one, other in zip(("parents", "children"), mine, right, strict=True):
+        if one is None:
+            return f"The right number, but its gradient does not reach the logits of the {name}."
+        if difference(one, other):
+            return f"The right number, but not the hinge's gradient by the logits of the {name}."
+    return None
 
 
 @hinge_penalty.mistake("These are differences of logits: the formula asks for probabilities.")
@@ -104,11 +176,28 @@ def _turned(parents, children, penalties):
     return (penalties * (parents.sigmoid() - children.sigmoid()).clamp(min=0)).sum(dim=1).mean()
 
 
+@hinge_penalty.mistake(
+    "You took the gap without its sign, so that a parent above its child costs as much as one "
+    "below. max(0, …) makes nothing of the right order."
+)
+def _absolute(parents, children, penalties):
+    return (penalties * (children.sigmoid() - parents.sigmoid()).abs()).sum(dim=1).mean()
+
+
+@hinge_penalty.mistake(
+    "You cut off below zero only after the sum over edges. So an edge in order pays for a broken "
+    "one: take max(0, …) of each edge's gap, then add."
+)
+def _floor_after_the_sum(parents, children, penalties):
+    gap = children.sigmoid() - parents.sigmoid()
+    return (penalties * gap).sum(dim=1).clamp(min=0).mean()
+
+
 @exercise(
     "04",
     3,
     "A readout that cannot contradict itself",
-    minutes=10,
+    minutes=6,
     hints=(
         "What if a child's score were a *share* of its parent's?",
         "Let the child's sigmoid be P(child | parent): multiply it by the parent's probability. "
@@ -120,8 +209,10 @@ def coherent_pair(parent, child):
 
     parent, child: logits, tensors [B].
     Returns two tensors [B], each from 0 to 1, of the parent and of the child. Both must still
-    listen: a higher logit never lowers a label's own probability, and with the other's logit at 9
-    it goes from near 0, or as low as the other allows, to near 1.
+    listen. A higher logit never lowers a label's own probability. And where the other's logit is 9,
+    moving a label's own from −9 to 9 takes its probability from near 0 to near 1; only, a parent
+    need not go below its child. Many answers are right. With the logits 0 and 2, the probabilities
+    0.5 and 0.44 would be one; the sigmoids alone, 0.5 and 0.88, contradict each other.
     """
     group = parent.sigmoid()
     return group, group * child.sigmoid()
@@ -173,7 +264,21 @@ def _plain(parent, child):
 
 @coherent_pair.mistake("Coherent, but deaf: the same number for both says nothing of the child.")
 def _deaf(parent, child):
+    return parent.sigmoid(), parent.sigmoid()
+
+
+@coherent_pair.mistake("Coherent, but your child is never there, whatever its logit says.")
+def _never(parent, child):
     return parent.sigmoid(), torch.zeros_like(child)
+
+
+@coherent_pair.mistake(
+    "Turned round: you made the larger of the two the child's. The child's must never be the "
+    "higher."
+)
+def _child_on_top(parent, child):
+    group, own = parent.sigmoid(), child.sigmoid()
+    return torch.minimum(group, own), torch.maximum(group, own)
 
 
 @coherent_pair.mistake(
@@ -187,7 +292,7 @@ def _no_sigmoid(parent, child):
     "04",
     4,
     "Which edges does the step push?",
-    minutes=5,
+    minutes=2,
     hints=(
         "A function is 0 on one side and 1 on the other. What is its derivative, where it has one?",
         "The penalty is constant on both sides of one half: its gradient is zeros, everywhere.",

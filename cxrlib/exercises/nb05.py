@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from cxrlib.exercises.core import exercise
+from cxrlib.exercises.core import difference, exercise
 
 
 @exercise(
@@ -14,7 +14,7 @@ from cxrlib.exercises.core import exercise
     minutes=3,
     hints=(
         "The weights are the same; the validation loss by which one chooses among them is not.",
-        "`bce.argmin()`, `(bce + penalty).argmin()` and `auroc.argmax()`.",
+        "`bce.argmin()`, `(bce + penalty).argmin()` and `auroc.argmax()`, each + 1.",
     ),
 )
 def kept_epochs(bce, penalty, auroc):
@@ -24,13 +24,13 @@ def kept_epochs(bce, penalty, auroc):
     in every epoch. But the step's validation loss is BCE plus penalty.
 
     bce, penalty, auroc: arrays [E], of the validation images after each epoch.
-    Returns a dict of three whole numbers, epochs counted from 0: "flat" and "step", the epoch with
-    the lowest validation loss of each of the two; and "auroc", the one with the highest AUROC.
-    With bce [0.5, 0.3, 0.4], penalty [0.1, 0.3, 0.1] and auroc [0.7, 0.6, 0.8] it is
-    {"flat": 1, "step": 2, "auroc": 2}.
+    Returns a dict of three whole numbers, epochs counted from 1, as in the figures: "flat" and
+    "step", the epoch with the lowest validation loss of each of the two; and "auroc", the one with
+    the highest AUROC. With bce [0.5, 0.3, 0.4], penalty [0.1, 0.3, 0.1] and auroc [0.7, 0.6, 0.8]
+    it is {"flat": 2, "step": 3, "auroc": 3}.
     """
-    lowest = {"flat": bce.argmin(), "step": (bce + penalty).argmin()}
-    return {**lowest, "auroc": auroc.argmax()}
+    lowest = {"flat": bce.argmin() + 1, "step": (bce + penalty).argmin() + 1}
+    return {**lowest, "auroc": auroc.argmax() + 1}
 
 
 @kept_epochs.inputs
@@ -50,7 +50,8 @@ def _draw_curves(rng):
     "the loss that is read."
 )
 def _chosen_alike(bce, penalty, auroc):
-    return {"flat": bce.argmin(), "step": bce.argmin(), "auroc": auroc.argmax()}
+    flat = bce.argmin() + 1
+    return {"flat": flat, "step": flat, "auroc": auroc.argmax() + 1}
 
 
 @kept_epochs.mistake(
@@ -58,18 +59,31 @@ def _chosen_alike(bce, penalty, auroc):
     "penalty."
 )
 def _penalty_alone(bce, penalty, auroc):
-    return {"flat": bce.argmin(), "step": penalty.argmin(), "auroc": auroc.argmax()}
+    lowest = {"flat": bce.argmin() + 1, "step": penalty.argmin() + 1}
+    return {**lowest, "auroc": auroc.argmax() + 1}
 
 
 @kept_epochs.mistake("You chose the lowest AUROC. A loss is to be low, an AUROC high.")
 def _lowest_auroc(bce, penalty, auroc):
-    return {"flat": bce.argmin(), "step": (bce + penalty).argmin(), "auroc": auroc.argmin()}
-
-
-@kept_epochs.mistake("The right epochs, but you count from 1; the first epoch here is 0.")
-def _from_one(bce, penalty, auroc):
     lowest = {"flat": bce.argmin() + 1, "step": (bce + penalty).argmin() + 1}
-    return {**lowest, "auroc": auroc.argmax() + 1}
+    return {**lowest, "auroc": auroc.argmin() + 1}
+
+
+@kept_epochs.mistake(
+    "The right epochs, but counted from 0, as `argmin` does. The first epoch is 1, here as in the "
+    "figures."
+)
+def _from_zero(bce, penalty, auroc):
+    lowest = {"flat": bce.argmin(), "step": (bce + penalty).argmin()}
+    return {**lowest, "auroc": auroc.argmax()}
+
+
+@kept_epochs.mistake(
+    "These are the best losses and the best AUROC themselves. Asked is *when* they were reached: "
+    "the epochs, as `argmin` and `argmax` find them."
+)
+def _values(bce, penalty, auroc):
+    return {"flat": bce.min(), "step": (bce + penalty).min(), "auroc": auroc.max()}
 
 
 @kept_epochs.mistake(
@@ -77,14 +91,14 @@ def _from_one(bce, penalty, auroc):
     "model is best."
 )
 def _the_last(bce, penalty, auroc):
-    return dict.fromkeys(("flat", "step", "auroc"), len(bce) - 1)
+    return dict.fromkeys(("flat", "step", "auroc"), len(bce))
 
 
 @exercise(
     "05",
     2,
     "Even grey levels",
-    minutes=5,
+    minutes=6,
     hints=(
         "Take one pixel, of 80. How many of the image's pixels are 80 or less?",
         "`(image.ravel() <= pixel).mean()` for every pixel; or, for all at once, "
@@ -110,6 +124,23 @@ def _draw_images(rng):
         image[0, 0], image[0, 1], image[1, 0] = 210, 95, 95  # one is brightest, two are equal
         yield (image,)
         yield (np.round(255 * (image / 255) ** 0.5).astype(int),)
+
+
+@even_grey.property
+def _is_even(answer, image):
+    """As the solution; and if equal pixels have got different ranks, say so in any order."""
+    wrong = even_grey._compare(answer, (image,))
+    if wrong is None or not isinstance(answer, np.ndarray) or answer.shape != image.shape:
+        return wrong
+    for level in np.unique(image):
+        ranks = answer[image == level]
+        low, high = ranks.min(), ranks.max()
+        if not np.isclose(low, high):
+            return (
+                f"Pixels of one grey, {level}, have become {low:.3g} and {high:.3g}: equal pixels "
+                f"are to stay equal.\n{wrong}"
+            )
+    return wrong
 
 
 @even_grey.mistake(
@@ -146,6 +177,15 @@ def _torn_apart(image):
 
 
 @even_grey.mistake(
+    "That is the rank among the grey *levels*, each counted once. Count pixels: a level on which "
+    "half of the image lies must take up half of the scale."
+)
+def _among_levels(image):
+    levels = np.unique(image)
+    return (np.searchsorted(levels, image) + 1) / len(levels)
+
+
+@even_grey.mistake(
     "You scaled by mean and standard deviation. That undoes another exposure, but not another tone "
     "curve, and gives no shares."
 )
@@ -157,7 +197,7 @@ def _standardised(image):
     "05",
     3,
     "The loop, by hand",
-    minutes=10,
+    minutes=9,
     hints=(
         "Predict, compare, follow the gradient, repeat. Which weights does the second batch meet?",
         "In the loop: `weights = weights.detach().requires_grad_()`, then the loss, then "
@@ -173,8 +213,8 @@ def train_linear(weights, images, targets, rate):
     rate: the learning rate, a number.
     Returns the weights after S steps, a tensor [D, L]. The loss of a batch is BCE, its mean over
     images and labels: `torch.nn.functional.binary_cross_entropy_with_logits`. No momentum, no
-    weight decay. With weights [[0.]], two batches of one image [1.] with the target [1.], and a
-    rate of 1, the first step leads to 0.5, the second to 0.8775.
+    weight decay, no Adam. With weights [[0.]], two batches of one image [1.] with the target [1.],
+    and a rate of 1, the first step leads to 0.5, the second to 0.8775.
     """
     for batch, wanted in zip(images, targets, strict=True):
         weights = weights.detach().requires_grad_()
@@ -186,12 +226,34 @@ def train_linear(weights, images, targets, rate):
 
 @train_linear.inputs
 def _draw_batches(rng):
-    for steps, batch, inputs, labels in ((2, 3, 2, 1), (6, 4, 3, 2)):
+    for steps, batch, inputs, labels in ((1, 3, 2, 2), (2, 3, 2, 1), (6, 4, 3, 2)):
         weights = torch.tensor(0.3 * rng.normal(size=(inputs, labels)), dtype=torch.float32)
         images = torch.tensor(rng.random((steps, batch, inputs)) + 0.2, dtype=torch.float32)
         targets = torch.tensor(rng.random((steps, batch, labels)) < 0.5, dtype=torch.float32)
         targets[:2] = 1
         yield weights, images, targets, 0.5
+
+
+@train_linear.property
+def _is_trained(answer, weights, images, targets, rate):
+    """As the solution; and if a single step has become too long, say how much."""
+    arguments = weights, images, targets, rate
+    wrong = train_linear._compare(answer, arguments)
+    if wrong is None or len(images) > 1 or not isinstance(answer, torch.Tensor):
+        return wrong
+    step = train_linear.solution(*arguments) - weights
+    for factor, what in (
+        (targets.numel(), "You summed the loss over images and labels"),
+        (targets.shape[2], "You summed the loss over the labels, as a mean over images alone does"),
+        (targets.shape[1], "You summed the loss over the images, as a mean over labels alone does"),
+    ):
+        if not difference(answer, weights + factor * step):
+            return (
+                f"With one batch of {targets.shape[1]} images and {targets.shape[2]} labels, your "
+                f"step is {factor} times as long. {what}. Take the mean over both, or the learning "
+                f"rate means something else at each size.\n{wrong}"
+            )
+    return wrong
 
 
 def _gradients(weights, images, targets):
@@ -232,23 +294,25 @@ def _from_the_start(weights, images, targets, rate):
 
 
 @train_linear.mistake(
-    "You summed the loss over images and labels. The mean is asked for; else the steps grow with "
-    "the batch, and the learning rate means something else at each size."
+    "You put all batches together and made a single step. A step for every batch is asked, each "
+    "from where the one before has led."
 )
-def _summed(weights, images, targets, rate):
-    for batch, wanted in zip(images, targets, strict=True):
-        weights = weights - rate * wanted.numel() * _gradients(weights, batch, wanted)
-    return weights
+def _as_one(weights, images, targets, rate):
+    return weights - rate * _gradients(weights, images, targets)
 
 
 @train_linear.mistake(
-    "You averaged over the images and summed over the labels. Here the mean is over both, as in "
-    "notebook 04's BCE, so that more labels do not make longer steps."
+    "That is Adam: it divides every gradient by its usual size, so that its first step is as long "
+    "as the learning rate in every weight. Asked is the plain step, rate × gradient."
 )
-def _summed_over_labels(weights, images, targets, rate):
+def _adam(weights, images, targets, rate):
+    weights = weights.clone().requires_grad_()
+    optimizer = torch.optim.Adam([weights], lr=rate)
     for batch, wanted in zip(images, targets, strict=True):
-        weights = weights - rate * wanted.shape[1] * _gradients(weights, batch, wanted)
-    return weights
+        optimizer.zero_grad()
+        binary_cross_entropy_with_logits(batch @ weights, wanted).backward()
+        optimizer.step()
+    return weights.detach()
 
 
 @train_linear.mistake(
@@ -263,7 +327,7 @@ def _one_step(weights, images, targets, rate):
     "05",
     4,
     "Chance that does not depend on who loads",
-    minutes=6,
+    minutes=5,
     hints=(
         "What must a number depend on, and on what must it not? Its place in the batch, say?",
         "A generator of its own for every row, `np.random.default_rng(list_of_three)`, and from it "
@@ -277,8 +341,9 @@ def chances(asked):
     Rows come in any order, and the same row may come several times.
     Returns an array [N] of numbers from 0 to 1, one for every row. Equal rows get equal numbers,
     and different rows different ones: the same image in another epoch, another image in the same
-    epoch, and both with another seed. The numbers are to look random: about half lie below 0.5.
-    With the rows [0, 4, 7], [0, 5, 7] and [0, 4, 7], the first and the last number are equal.
+    epoch, and both with another seed. A row's number is the same in every call, whichever other
+    rows are asked for. The numbers are to look random: about half lie below 0.5. With the rows
+    [0, 4, 7], [0, 5, 7] and [0, 4, 7], the first and the last number are equal.
     """
     return np.array([np.random.default_rng(row).random() for row in asked.tolist()])
 
@@ -315,6 +380,29 @@ def _belong_to_their_rows(answer, asked):
     low = (found < 0.5).mean()
     if len(found) > 100 and not 0.3 < low < 0.7:
         return f"These do not look random: {low:.0%} of {len(found)} numbers lie below 0.5."
+    return None
+
+
+@chances.behaviour
+def _whoever_loads(answer, asked):
+    """The same numbers again, in another order, in two halves, and alone."""
+    count = len(asked)
+    again = {"asked for once more": [range(count)], "in another order": [range(count)[::-1]]}
+    again["in a batch half as large"] = [range(count // 2), range(count // 2, count)]
+    again["alone"] = [[place] for place in range(min(count, 20))]
+    first = np.asarray(answer(asked.copy()), dtype=float)
+    for how, batches in again.items():
+        for batch in map(list, batches):
+            found = np.asarray(answer(asked[batch]), dtype=float)
+            if found.shape != (len(batch),):
+                return f"Asked for {len(batch)} of the rows, you did not give {len(batch)} numbers."
+            if (wrong := np.abs(found - first[batch]) > 1e-9).any():
+                place = int(wrong.argmax())
+                return (
+                    "The row of seed {}, epoch {}, image {}".format(*asked[batch[place]])
+                    + f" gets {first[batch[place]]:.4f} among {count} rows, but {how} "
+                    f"{found[place]:.4f}. Two machines that share the images would not agree."
+                )
     return None
 
 

@@ -453,7 +453,8 @@ print("an AUROC changed by isotonic:   ", bool(moved["isotonic"] > 1e-4))
 #
 # What do you pay for every patient that you no longer miss? Move the threshold.
 #
-# (*Precision* is the share of the called who are sick. Its mean over all that is found, from the highest
+# (*Sensitivity* is the share of the sick who are called, *specificity* that of the healthy who are not. *Precision* is the
+# share of the called who are sick; *F1* is the harmonic mean of sensitivity and precision. The mean of precision over all that is found, from the highest
 # score down, is the **average precision**, AP. Unlike AUROC it asks about the highest scores above all, and
 # a coin's AP is not 0.5 but the label's frequency.)
 

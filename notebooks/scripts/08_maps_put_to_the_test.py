@@ -207,7 +207,7 @@ if track.name == "phantom":
 # A map that has seen something in *this* image must beat another image's. The two models above differ in
 # more than their heads: the course's own has its own recipe, too, more epochs, growing images and little
 # dropout (`configs/pointing.yaml`). So the record has both heads by both recipes. **Guess**: what brings the
-# pointing head's map above the usual place, the head or the recipe?
+# pointing head's map above the usual place, the head, the recipe, or both?
 
 # %% tags=["nbval-ignore-output"]
 exercises.guess("08.2")
@@ -274,12 +274,12 @@ for kind, each in auroc.items():
 # Neither alone. By the workshop's recipe the pointing head's map is where the finer LayerCAM of the paper's head
 # is, and below the usual place; by the course's own recipe that LayerCAM reaches the usual place, and only the
 # pointing head goes beyond it. Nor is it the way of asking: Grad-CAM of the pointing head hits as often as the
-# head's own map. What the map is made of counts, a model that answers place by place and was trained for it. It
-# is the same with the AUROC, which neither the head nor the recipe pays for.
+# head's own map. What the map is made of counts, a model that answers place by place and was trained for it. Nor
+# is it paid for with AUROC: the head alone gains 0.018, the recipe alone 0.022, both 0.052.
 #
 # Look also how far a map stands above its rivals, and not only how far to the right. All have looked at the
 # image, to different degrees: see what is left of each map's hit rate if it is of another image. And a mean
-# hides the findings. Grad-CAM has looked for effusions and pneumothoraces, and at nothing for nodules:
+# hides the findings. For which of these four has Grad-CAM looked?
 
 # %%
 by_label = rows[rows["way"] == "Grad-CAM"].pivot_table("hit", "label", "guess")
@@ -288,7 +288,7 @@ by_label.loc[
 ].round(2)
 
 # %% [markdown]
-# Are the differences more than chance? Patients drawn anew, 2,000 times, findings counting alike. That asks
+# For effusions and pneumothoraces; for lung lesions it is at home in any image. Are the differences more than chance? Patients drawn anew, 2,000 times, findings counting alike. That asks
 # what other *patients* would change, for these three models of each kind; for what another *training* would
 # change, see the hit rates by seed.
 
@@ -552,7 +552,7 @@ mean = gap.mean().sort_values("the lesion")
 low, high = gap.min().loc[mean.index], gap.max().loc[mean.index]
 fig = plots.intervals(
     mean,
-    "For most findings the score falls as well by the map as by the lesion itself",
+    "The lesion itself is no better guide than the map, for most findings",
     "insertion − deletion, above smooth chance: mean and range of three models",
     low,
     high,
