@@ -24,10 +24,10 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.labelsize": 12,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
     "legend.frameon": False,
-    "legend.fontsize": 11,
+    "legend.fontsize": 12,
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
 }
@@ -98,7 +98,7 @@ def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1, ma
             line = SKY if maps is not None else ORANGE
             axis.contour(masks[i], levels=[0.5], colors=[line], linewidths=1.2)
         if titles is not None:
-            axis.set_title(titles[i], fontsize=9.5, loc="center", pad=3)
+            axis.set_title(titles[i], fontsize=12, loc="center", pad=3)
     if title:
         fig.suptitle(title, x=0.01, ha="left", fontsize=13)
     return fig
@@ -215,7 +215,7 @@ def _draw_box(axis, place, name, text, share, marked):
     lines = textwrap.wrap(name, 17, break_long_words=False)  # as wide as Cardiomediastinum
     axis.text(
         x, y, "\n".join(lines) + text, ha="center", va="center", linespacing=0.95, zorder=4,
-        fontsize=12 if len(lines) == 1 else 11, color=ink_on(face),
+        fontsize=12, color=ink_on(face),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The project agrees with itself: versions, notebooks and scripts, what may not be committed."""
 
+import itertools
 import re
 import subprocess
 import tomllib
@@ -160,3 +161,42 @@ def test_the_search_for_paths_and_indexes_finds_them(text):
 def test_no_image_weights_or_table_of_patients_is_committed():
     kinds = {".jpg", ".jpeg", ".dcm", ".ckpt", ".pt", ".pth", ".csv"}
     assert not [path.name for path in tracked_files() if path.suffix in kinds]
+
+
+# --- For every reader -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_picture_has_words_in_its_place(path):
+    cells = nbformat.read(path, as_version=4).cells
+    pictures = [
+        output
+        for cell in cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert pictures or path.stem.startswith("04") or len(cells) > 10
+    for output in pictures:
+        alt = output.metadata.get("image/png", {}).get("alt", "")
+        assert len(alt.split()) >= 4, f"a picture of {path.stem} says only {alt!r}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_headings_are_in_order(path):
+    """One title; no level is left out on the way down, so that a screen reader's list is a tree."""
+    cells = nbformat.read(path, as_version=4).cells
+    lines = [line for c in cells if c.cell_type == "markdown" for line in c.source.splitlines()]
+    levels = [len(line.split(" ")[0]) for line in lines if re.match(r"#{1,6} \S", line)]
+    assert levels.count(1) == 1 and levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_text_in_figures_is_large_enough():
+    """At least 12 points wherever a size is named; lists of hundreds of names are the exception."""
+    small = {}
+    for path in [*(ROOT / "notebooks" / "scripts").glob("*.py"), ROOT / "cxrlib" / "plots.py"]:
+        text = path.read_text(encoding="utf-8")
+        sizes = re.findall(r"(?:fontsize|labelsize)(?:=|\(|\": )(\d+(?:\.\d+)?)", text)
+        small[path.name] = [size for size in sizes if float(size) < 12]
+    assert {name: sizes for name, sizes in small.items() if sizes} == {"plots.py": ["10.5", "8"]}

@@ -204,8 +204,8 @@ def _is_kappa(answer, a, b):
         )
     if wrong and not difference(answer, np.corrcoef(a, b)[0, 1]):
         return (
-            "That is the correlation. It forgives one who says yes more often than the other; for "
-            f"kappa every image on which they differ counts against them.\n{wrong}"
+            "That is Pearson's correlation. It partly forgives one who says yes more often than "
+            f"the other; for kappa, every image on which they differ counts against them.\n{wrong}"
         )
     return wrong
 

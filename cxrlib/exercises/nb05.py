@@ -352,7 +352,7 @@ def chances(asked):
 def _draw_rows(rng):
     for count, limits in ((12, (1000, 1000, 1000)), (300, (3, 20, 200))):
         rows = rng.integers(0, limits, (count, 3))
-        first = rows[0] // 2
+        first = rows[0] // 2 + [1, 0, 0]  # a seed that is not 0
         for place, other in enumerate(([0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, -1], [1, -1, 0])):
             rows[place + 1] = np.abs(first + other)
         rows[0], rows[-1] = first, first

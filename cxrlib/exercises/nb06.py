@@ -9,7 +9,7 @@ from cxrlib.exercises.core import exercise
     "06",
     1,
     "A mean of what?",
-    minutes=3,
+    minutes=2,
     hints=(
         "First leave out the undefined labels, in both arrays. Then there are two ways to average.",
         "`known = ~np.isnan(auroc)`; then `auroc[known].mean()`, and the same with "
@@ -112,12 +112,22 @@ def highest_threshold(truth, scores, sensitivity):
 
 @highest_threshold.inputs
 def _draw_sick(rng):
-    for sick, healthy, sensitivity in ((4, 5, 0.75), (20, 60, 0.95), (57, 300, 0.95)):
+    for sick, healthy, sensitivity in ((57, 300, 0.95), (4, 5, 0.75), (20, 60, 0.95)):
         truth = np.repeat([1, 0], (sick, healthy))
         scores = rng.permutation(np.linspace(0.01, 0.99, len(truth)))
         scores = 0.6 * scores + 0.3 * truth + 0.005 * rng.random(len(truth)) / len(truth)
+        last_missed, first_found = _around(truth, scores, sensitivity)
+        below = scores[scores < first_found].max()  # nobody lies between these two
+        scores[scores == last_missed] = (below + first_found) / 2
         order = rng.permutation(len(truth))
         yield truth[order], scores[order], sensitivity
+
+
+def _around(truth, scores, sensitivity):
+    """The highest score of the sick who are missed, and the lowest of those who are found."""
+    found = np.sort(scores[truth == 1])
+    missed = int((1 - sensitivity) * len(found))
+    return found[missed - 1], found[missed]
 
 
 @highest_threshold.property
@@ -141,6 +151,14 @@ def _finds_enough(answer, truth, scores, sensitivity):
     if between:
         return f"{told}and so would {lowest:.3f}, which calls {between} fewer of the healthy."
     return None
+
+
+@highest_threshold.behaviour
+def _with_one_more_healthy(answer, truth, scores, sensitivity):
+    """Someone healthy scores hardly less than the last of the sick who must be found."""
+    just_below = _around(truth, scores, sensitivity)[1] - 1e-7
+    truth, scores = np.append(truth, 0), np.append(scores, just_below)
+    return _finds_enough(answer(truth, scores, sensitivity), truth, scores, sensitivity)
 
 
 @highest_threshold.mistake(
@@ -174,18 +192,26 @@ def _misses_nobody(truth, scores, sensitivity):
 
 
 @highest_threshold.mistake(
-    "A quantile that lies between two scores can miss one too many: of 57 sick, 5% are 2.85, so 2 "
-    "may be missed and not 3. Count the sick."
+    "A quantile lies between two scores, and so it can miss one too many: of 57 sick, 5% are 2.85, "
+    "so 2 may be missed and not 3. Count the sick, and take the score of one."
 )
 def _interpolated(truth, scores, sensitivity):
     return np.quantile(scores[truth == 1], 1 - sensitivity)
+
+
+@highest_threshold.mistake(
+    "One sick person too many lies at or above your threshold. Do you count only those *above* it? "
+    "A score that equals the threshold is called, too."
+)
+def _strictly_above(truth, scores, sensitivity):
+    return _around(truth, scores, sensitivity)[0]
 
 
 @exercise(
     "06",
     3,
     "A temperature by hand",
-    minutes=8,
+    minutes=9,
     hints=(
         "What is divided is the logit, log(p / (1 − p)); then back to a probability. "
         "And which temperature suits the truth best, by the log loss?",
@@ -199,7 +225,8 @@ def best_temperature(truth, scores, temperatures):
 
     truth: an array [N] of 0 and 1. scores: an array [N] of probabilities between 0 and 1.
     temperatures: a list of positive numbers, from which one is to be chosen.
-    A temperature t divides the logit of every score. Above 1 it makes scores less sure.
+    A temperature t divides the logit of every score p, which is log(p / (1 − p)). Above 1 it makes
+    scores less sure.
     Returns the best of `temperatures`. Of ten images that all score 0.8, six are positive: of
     [0.5, 1, 3.4] it is 3.4, which turns 0.8 into 0.6.
     """
@@ -212,11 +239,14 @@ def best_temperature(truth, scores, temperatures):
 
 @best_temperature.inputs
 def _draw_miscalibrated(rng):
-    for times, plus, middle in ((2, 0, 0.5), (0.5, 0, 0.5), (2, 1, -1)):
-        logits = (1.5 * rng.normal(size=1500) + middle).clip(-4, 4)
-        truth = (rng.random(1500) < 1 / (1 + np.exp(-logits))).astype(int)
-        scores = 1 / (1 + np.exp(-(times * logits + plus)))
-        yield truth, scores, [1.0, 2.0, 3.0, 0.5, 0.4]
+    yield np.array([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]), np.full(10, 0.8), [0.5, 1, 3.4]
+    right = 0.68 + 0.04 * rng.random(9)  # nine a little timid, and one that is sure, and wrong
+    place = rng.integers(10)
+    yield np.insert(np.ones(9, int), place, 0), np.insert(right, place, 0.999), [0.5, 1, 2]
+    yield np.array([1, 0, 1, 0]), np.array([0.6, 0.4, 0.7, 0.2]), [1, 3, 0.5]
+    logits = (1.5 * rng.normal(size=1500)).clip(-4, 4)
+    truth = (rng.random(1500) < 1 / (1 + np.exp(-logits))).astype(int)
+    yield truth, 1 / (1 + np.exp(-2 * logits)), [1.0, 2.0, 3.0, 0.5, 0.4]
 
 
 def _log_losses(truth, scores, powers):
@@ -234,14 +264,6 @@ def _multiplied(truth, scores, temperatures):
 
 
 @best_temperature.mistake(
-    "You return the first of the list, whatever the scores are. Did you choose by the share of "
-    "right calls at 0.5? No temperature carries a score across 0.5, so in that share all are equal."
-)
-def _by_accuracy(truth, scores, temperatures):
-    return temperatures[0]
-
-
-@best_temperature.mistake(
     "That is the worst one: the log loss is to be low. Has its minus sign been lost?"
 )
 def _highest_loss(truth, scores, temperatures):
@@ -249,26 +271,47 @@ def _highest_loss(truth, scores, temperatures):
 
 
 @best_temperature.mistake(
-    "You made the mean score match the share of positives. That looks at all scores at once; the "
-    "log loss asks of each score whether it was too sure."
+    "You raised the scores to the power 1/t, and so divided log p. A temperature divides the "
+    "logit, log(p / (1 − p)): then 0.5 stays 0.5, and “present” is treated as “absent” is."
 )
-def _by_the_mean(truth, scores, temperatures):
-    logits = np.log(scores / (1 - scores))
-    means = [(1 / (1 + np.exp(-logits / t))).mean() for t in temperatures]
-    return temperatures[np.argmin(np.abs(np.array(means) - truth.mean()))]
+def _power(truth, scores, temperatures):
+    losses = []
+    for t in temperatures:
+        p = scores ** (1 / t)
+        losses.append(-np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p)))
+    return temperatures[np.argmin(losses)]
 
 
 @best_temperature.mistake(
-    "You divided the scores themselves. A score of 0.5 would not stay 0.5, and with a temperature "
-    "below 1 some exceed 1; the logits are to be divided."
+    "You took log p for the logit. It is never above 0, so no sigmoid of it is above one half: the "
+    "logit is log(p / (1 − p))."
 )
-def _scores_divided(truth, scores, temperatures):
+def _log_for_logit(truth, scores, temperatures):
     losses = []
     for t in temperatures:
-        p = scores / t
-        rest = np.where(p < 1, 1 - p, np.nan)
-        losses.append(-np.mean(truth * np.log(p) + (1 - truth) * np.log(rest)))
+        p = 1 / (1 + np.exp(-np.log(scores) / t))
+        losses.append(-np.mean(truth * np.log(p) + (1 - truth) * np.log(1 - p)))
     return temperatures[np.argmin(losses)]
+
+
+@best_temperature.mistake(
+    "Your temperature has the lowest Brier score, the mean of (truth − p)². There, a score that is "
+    "sure and wrong costs 1 at most; by the log loss, which is asked for, it may cost any amount."
+)
+def _brier(truth, scores, temperatures):
+    logits = np.log(scores / (1 - scores))
+    costs = [np.mean((truth - 1 / (1 + np.exp(-logits / t))) ** 2) for t in temperatures]
+    return temperatures[np.argmin(costs)]
+
+
+@best_temperature.mistake(
+    "The log loss has two halves. You have log p where the truth is 1; where it is 0, log(1 − p) "
+    "counts, else to say “present” of everybody costs nothing."
+)
+def _one_half(truth, scores, temperatures):
+    logits = np.log(scores / (1 - scores))
+    costs = [-np.mean(truth * np.log(1 / (1 + np.exp(-logits / t)))) for t in temperatures]
+    return temperatures[np.argmin(costs)]
 
 
 @exercise(

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from cxrlib.exercises.core import exercise
+from cxrlib.exercises.core import difference, exercise
 
 
 @exercise(
     "06b",
     1,
     "Shown to lose less than a margin",
-    minutes=3,
+    minutes=2,
     hints=(
         "What is the worst that the data still allow? Where in the interval is that?",
         "A loss is a negative difference, so the worst is `low`. Compare it with `-margin`.",
@@ -75,6 +75,14 @@ def _better(low, high, margin):
 )
 def _gains(low, high, margin):
     return low > margin
+
+
+@shown_harmless.mistake(
+    "You also ask that it gain less than the margin. Those are the methods shown to be "
+    "*equivalent*; a gain, however large, does no harm."
+)
+def _equivalent(low, high, margin):
+    return (low > -margin) & (high < margin)
 
 
 @exercise(
@@ -198,6 +206,21 @@ def _draw_comparisons(rng):
         yield (rng.random(count) ** 3,)
 
 
+@holm_levels.property
+def _right_and_in_place(answer, p):
+    levels, rungs = holm_levels.solution(p), _no_stop(p)
+    told = difference(answer, levels)
+    if told is None:
+        return None
+    for found, more in ((levels, ""), (rungs, " (And no level is below that of a smaller p.)")):
+        if difference(answer, found) and not difference(np.sort(answer), np.sort(found)):
+            return (
+                "Your levels are in the wrong order. Each belongs where its p stands: "
+                f"`result[order] = …`.{more}\n{told}"
+            )
+    return f"{told}\nThe input: p = {np.array2string(p, separator=', ')}." if len(p) < 9 else told
+
+
 def _ladder(p):
     order = np.argsort(p)
     return order, p[order] * np.arange(len(p), 0, -1)
@@ -223,13 +246,6 @@ def _no_stop(p):
 
 
 @holm_levels.mistake(
-    "The levels are right, but sorted. Put each back where its p stands: whose level is whose?"
-)
-def _left_sorted(p):
-    return np.maximum.accumulate(_ladder(p)[1]).clip(max=1)
-
-
-@holm_levels.mistake(
     "You took the p in the order in which they came. The ladder begins with the smallest."
 )
 def _not_sorted(p):
@@ -244,17 +260,6 @@ def _easy_first(p):
     levels = np.empty(len(p))
     levels[order] = np.maximum.accumulate(p[order] * np.arange(1, len(p) + 1)).clip(max=1)
     return levels
-
-
-@holm_levels.mistake(
-    "Yes or no, at a level of .05. Here the level is not given: from which level on would each "
-    "comparison hold?"
-)
-def _at_one_level(p):
-    order, steps = _ladder(p)
-    holds = np.empty(len(p), bool)
-    holds[order] = np.maximum.accumulate(steps) < 0.05
-    return holds
 
 
 @holm_levels.mistake("Nearly: some of your levels are above 1, and a level is a probability.")
@@ -299,8 +304,8 @@ def follow_parent(parent_scores, child_scores, parents, children):
     parent_scores, child_scores: arrays [M] and [M, C], flat's scores of a group and of its C
     children for M new images.
     parents, children: arrays [N] and [N, C] of 0 and 1, the labels learnt from, closed.
-    Returns an array [M, C]. If the parent has 8 positives and two children 1 and 6, one image with
-    the scores 0.6 and [0.3, 0.7] gets [0.12, 0.7].
+    Returns a new array [M, C]; those given stay as they are. If the parent has 8 positives and two
+    children 1 and 6, one image with the scores 0.6 and [0.3, 0.7] gets [0.12, 0.7].
     """
     seen = children.sum(axis=0)
     share = (seen + 1) / (parents.sum() + 2)
@@ -317,6 +322,19 @@ def _draw_children(rng):
             of_group = rng.permutation(np.flatnonzero(parents))
             children[of_group[:positives], number] = 1
         yield 0.05 + 0.9 * rng.random(images), rng.random((images, len(seen))), parents, children
+
+
+@follow_parent.behaviour
+def _leaves_the_scores(answer, parent_scores, child_scores, parents, children):
+    given = parent_scores, child_scores, parents, children
+    before = [part.copy() for part in given]
+    answer(*given)
+    if all(np.array_equal(was, now) for was, now in zip(before, given, strict=True)):
+        return None
+    return (
+        "The scores are right, but you wrote them over those given, so that flat's own are lost: "
+        "begin with `child_scores.copy()`, or use `np.where`."
+    )
 
 
 def _rare(children):
@@ -349,12 +367,12 @@ def _as_it_is(parent_scores, child_scores, parents, children):
 
 
 @follow_parent.mistake(
-    "You multiplied the child's own score as well. It was learnt from fewer than five positives: "
-    "here it is replaced (to multiply is the other trick, flat × ancestors)."
+    "You multiplied the child's own score, which was learnt from fewer than five positives. It is "
+    "replaced: what is multiplied is the score of the parent."
 )
-def _with_its_own(parent_scores, child_scores, parents, children):
+def _its_own(parent_scores, child_scores, parents, children):
     share = (children.sum(axis=0) + 1) / (parents.sum() + 2)
-    return np.where(_rare(children), child_scores * parent_scores[:, None] * share, child_scores)
+    return np.where(_rare(children), child_scores * share, child_scores)
 
 
 @follow_parent.mistake(

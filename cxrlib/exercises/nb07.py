@@ -125,7 +125,7 @@ def logit_needed(count, rest, score):
 
 @logit_needed.inputs
 def _draw_places(rng):
-    yield 2, -5.0, 0.4
+    yield 2, -2.0, 0.4
     for count in (36, 144, 576):
         yield count, -3.5 - 2 * rng.random(), 0.3 + 0.6 * rng.random()
 
@@ -166,12 +166,11 @@ def _no_odds(count, rest, score):
 
 
 @logit_needed.mistake(
-    "That is the mean of the probabilities. One of 144 places can raise it by 1/144 at most; odds "
-    "have no such limit, which is why the head uses them."
+    "You forgot the other places. However sure they are of “no”, they have odds, too, and give "
+    "the image a part of what it needs."
 )
-def _mean_of_probabilities(count, rest, score):
-    p = count * score - (count - 1) / (1 + np.exp(-rest))
-    return _logarithm(p / (1 - p))
+def _others_forgotten(count, rest, score):
+    return np.log(count * score / (1 - score))
 
 
 @logit_needed.mistake(
@@ -186,7 +185,7 @@ def _one_too_many(count, rest, score):
     "07",
     3,
     "Grad-CAM of all labels, without a derivative",
-    minutes=9,
+    minutes=8,
     hints=(
         "If one place of map k grows by a little, by how much does the mean of the map grow, and "
         "by how much the logit? Is that the same at every place?",
@@ -213,10 +212,11 @@ def all_maps(maps, weights):
 def _draw_features(rng):
     for labels, kinds, height, width in ((2, 3, 2, 3), (21, 16, 6, 6)):
         maps = torch.tensor(rng.normal(size=(kinds, height, width)), dtype=torch.float32).relu()
-        maps[:, 0, 0] += 1
         weights = torch.tensor(rng.normal(size=(labels, kinds)), dtype=torch.float32)
-        weights[0] = torch.linspace(-1, 2, kinds)  # for, against, and both in one sum
-        weights[1] = -1
+        weights[:, -1] = 0.5 + weights[:, -1].abs()
+        weights[0] = torch.linspace(-1, 2, kinds)
+        maps[:, 0, 0], maps[:, 0, 1], maps[:, 1, 0], maps[:, 1, 1] = 0, 1, 0, 0
+        maps[0, 0, 0] = maps[-1, 1, 1] = 2  # against label 0, all, nothing, for every label
         yield maps, weights
 
 
@@ -260,8 +260,8 @@ def _mean_of_maps(maps, weights):
 
 
 @all_maps.mistake(
-    "These are stretched. Then the second label's map, or a faint one's, tells no more how little "
-    "there is: return them as they are."
+    "These are stretched. Then a faint map looks as strong as any, and in an empty one 0 is "
+    "divided by 0: return them as they are."
 )
 def _stretched(maps, weights):
     found = torch.einsum("lk,khw->lhw", weights, maps).relu()
@@ -272,7 +272,7 @@ def _stretched(maps, weights):
     "07",
     4,
     "How far does a place see?",
-    minutes=8,
+    minutes=7,
     hints=(
         "Go from the image upwards. After a stride of 2, two neighbours lie 2 pixels apart: how "
         "much farther does a window of 3 reach then?",

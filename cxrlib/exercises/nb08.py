@@ -33,6 +33,7 @@ def usual_place(valid, test):
 
 @usual_place.inputs
 def _draw_masks(rng):
+    yield np.array([[[1, 1, 0]], [[0, 1, 1]]]) == 1, np.array([[[0, 1, 0]], [[1, 0, 1]]]) == 1
     for side, images in ((4, 8), (8, 10), (12, 20)):
         valid, test = rng.random((2, images, side, side)) < 0.3
         usual, of_test, rare = (divmod(at, side) for at in rng.permutation(side * side)[:3])
@@ -75,11 +76,20 @@ def _mass(valid, test):
 
 
 @usual_place.mistake(
-    "You asked whether the test mask touches any place that ever had the finding. So large a guess "
-    "hits nearly always: only its highest point counts."
+    "You took the mean mask's value over all pixels of the test masks. How often the finding was "
+    "at a place is not asked there: a hit asks for the highest point alone."
 )
-def _touches(valid, test):
-    return (test & valid.any(axis=0)).any(axis=(1, 2)).mean()
+def _mass_by_pixel(valid, test):
+    return (valid.mean(axis=0) * test).sum() / test.sum()
+
+
+@usual_place.mistake(
+    "You guessed a point in every row (or column) of the image. The guess is one point: take the "
+    "`argmax` of all pixels, or look up the row and the column of the highest."
+)
+def _by_row(valid, test):
+    at = valid.mean(axis=0).argmax(axis=1)
+    return test[:, np.arange(test.shape[1]), at].mean()
 
 
 @usual_place.mistake(
@@ -93,7 +103,7 @@ def _chance(valid, test):
     "08",
     2,
     "Which maps have seen the image?",
-    minutes=9,
+    minutes=6,
     hints=(
         "Make a table of hits first: a row for each image's mask, a column for each map's highest "
         "point. Where in it are the maps of their own images?",
@@ -122,6 +132,11 @@ def gain_over_another_image(maps, masks):
 
 @gain_over_another_image.inputs
 def _draw_ways(rng):
+    order, places = rng.permutation(3), rng.permutation(4)
+    hits = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)  # of masks, by maps
+    maps, masks = 0.1 * rng.random((3, 4)), np.zeros((3, 4), dtype=bool)
+    maps[range(3), places[:3]], masks[:, places[:3]] = 0.9, hits
+    yield maps[order].round(2).reshape(3, 2, 2), masks[order].reshape(3, 2, 2)
     for side, images, looks in ((5, 4, True), (8, 12, True), (8, 12, False)):
         masks = rng.random((images, side, side)) < 0.3
         maps = 0.6 * rng.random((images, side, side))
@@ -183,14 +198,12 @@ def _turned(maps, masks):
 
 
 @gain_over_another_image.mistake(
-    "You compared the shares of the maps' sums that lie in the masks. A hit asks only where the "
-    "highest point lies."
+    "Each mask meets the map of one other image with you, its neighbour. Which one it is, is luck: "
+    "ask all the others."
 )
-def _masses(maps, masks):
-    flat = maps.reshape(len(maps), -1)
-    mass = masks.reshape(len(masks), -1) @ (flat / flat.sum(axis=1, keepdims=True)).T
-    own = np.eye(len(mass), dtype=bool)
-    return mass[own].mean() - mass[~own].mean()
+def _neighbour(maps, masks):
+    hits = _hits(maps, masks)
+    return np.diag(hits).mean() - np.diag(np.roll(hits, 1, axis=1)).mean()
 
 
 class Reader:
@@ -212,6 +225,32 @@ class Reader:
 
 
 _CORNERS = (slice(None, 4), slice(-4, None))
+
+
+class Mean:
+    """A model whose score is the image's mean."""
+
+    def __call__(self, image):
+        """One score of an image [h, w]."""
+        return np.mean(image)
+
+    def __repr__(self):
+        return "a model that returns the image's mean"
+
+
+class CornerReader(Reader):
+    """The same, of images from 12 × 12 on; to it, the three other corners are alike."""
+
+    def __call__(self, images):
+        """The scores, [N], of images [N, h, w]."""
+        images = np.asarray(images, dtype=float)
+        middle = images[:, 4:-4, 4:-4].mean(axis=(1, 2))
+        upper_left, upper_right, lower_left, right = (
+            images[:, rows, columns].mean(axis=(1, 2)) for rows in _CORNERS for columns in _CORNERS
+        )
+        others = np.maximum.reduce([upper_left, upper_right, lower_left])
+        logit = self.bias + 3 * middle + others + self.corner * (middle - 0.25) * right
+        return 1 / (1 + np.exp(-logit))
 
 
 @exercise(
@@ -247,12 +286,24 @@ def raised_by_mark(model, images):
 def _draw_readers(rng):
     for corner, images in ((20, 4), (8, 12), (-12, 12)):
         level = np.linspace(0.1, 0.8, images)[:, None, None]
-        yield Reader(corner, -2 * rng.random() - 0.5), level * rng.random((images, 12, 12))
+        yield CornerReader(corner, -2 * rng.random() - 0.5), level * rng.random((images, 12, 12))
 
 
-def _with_mark(images, rows=-4, columns=-4):
+@raised_by_mark.behaviour
+def _leaves_the_images(answer, model, images):
+    before = images.copy()
+    answer(model, images)
+    if np.array_equal(images, before):
+        return None
+    return (
+        "The number is right, but you painted the mark into the images you were given, and they "
+        "keep it: paint into `images.copy()`."
+    )
+
+
+def _with_mark(images):
     marked = images.copy()
-    marked[:, rows:, columns:] = 1
+    marked[:, -4:, -4:] = 1
     return marked
 
 
@@ -272,12 +323,22 @@ def _score_with_it(model, images):
 
 
 @raised_by_mark.mistake(
-    "Your square is in the upper left corner: row 0 is the top one, and negative indices count "
-    "from the end."
+    "Your square is in another corner. Row 0 is the top one and column 0 the one at the left, so "
+    "the lower right corner has the last rows and the last columns: negative indices, for both."
 )
-def _upper_left(model, images):
+def _other_corner(model, images):
     marked = images.copy()
-    marked[:, :4, :4] = 1
+    marked[:, -4:, :4] = 1
+    return (model(marked) - model(images)).mean()
+
+
+@raised_by_mark.mistake(
+    "You added 1 to what was there. A mark covers it: its pixels have the value 1, whatever lies "
+    "below."
+)
+def _added(model, images):
+    marked = images.copy()
+    marked[:, -4:, -4:] += 1
     return (model(marked) - model(images)).mean()
 
 
@@ -292,13 +353,6 @@ def _lowered(model, images):
 )
 def _sizes(model, images):
     return np.abs(model(_with_mark(images)) - model(images)).mean()
-
-
-@raised_by_mark.mistake(
-    "That is the image on which the mark does most. One image is an anecdote: take the mean."
-)
-def _most(model, images):
-    return (model(_with_mark(images)) - model(images)).max()
 
 
 @exercise(
@@ -332,11 +386,23 @@ def deletion(model, image, blurred, drawn, steps):
 
 @deletion.inputs
 def _draw_images(rng):
+    image, blurred = np.array([[1.0, 0.6, 0.8, 0.1]]), np.array([[0.0, 0.2, 0.4, 0.3]])
+    yield Mean(), image, blurred, np.array([[0.5, 0.9, 0.7, 0.1]]), 2
     for shape, steps in (((8, 8), 4), ((6, 10), 12), ((12, 12), 9)):
         image, noise = rng.random((2, *shape))
         image[:4, :4] *= 0.5  # so that no order of the pixels is like its reverse
         drawn = rng.permutation(image.size).reshape(shape) / image.size + 0.3 * image
         yield Reader(5, -1.5), image, 0.5 * image.mean() + 0.1 * noise, drawn, steps
+
+
+@deletion.behaviour
+def _leaves_the_image(answer, model, image, blurred, drawn, steps):
+    given = image, blurred, drawn
+    before = [part.copy() for part in given]
+    answer(model, image, blurred, drawn, steps)
+    if all(np.array_equal(was, now) for was, now in zip(before, given, strict=True)):
+        return None
+    return "The scores are right, but you changed what you were given: work on `image.copy()`."
 
 
 def _curve(model, start, end, drawn, steps):
@@ -361,14 +427,6 @@ def _insertion(model, image, blurred, drawn, steps):
 
 
 @deletion.mistake(
-    "You painted the pixels black. A black hole is something to see, and the model may answer to "
-    "its rim: here they are replaced by those of the blurred image."
-)
-def _black(model, image, blurred, drawn, steps):
-    return _curve(model, image, np.zeros_like(image), drawn, steps)
-
-
-@deletion.mistake(
     "You began after the first step. The score of the whole image belongs to the curve: without it "
     "nobody sees what fell."
 )
@@ -377,11 +435,13 @@ def _no_start(model, image, blurred, drawn, steps):
 
 
 @deletion.mistake(
-    "You stopped before the last step. At the end all of the image is blurred: that score says "
-    "what the model makes of nothing to see."
+    "Your steps are equal in the map's values, so that some blur many pixels and others hardly "
+    "any. Every step blurs as many pixels as the next: it is the map's order that counts."
 )
-def _no_end(model, image, blurred, drawn, steps):
-    return _curve(model, image, blurred, drawn, steps)[:-1]
+def _by_value(model, image, blurred, drawn, steps):
+    limits = np.linspace(drawn.max(), drawn.min(), steps + 1)[1:]
+    gone = [np.zeros(drawn.shape, bool), *(drawn >= limit for limit in limits)]
+    return np.array([model(np.where(now, blurred, image)) for now in gone])
 
 
 @deletion.mistake(

@@ -24,7 +24,8 @@ def what_is_wrong(modules):
     says nothing of the modules inside. The kinds: "Sequential", "Conv2d", "ReLU", "BatchNorm2d",
     "Dropout". Convolutions, ReLUs and containers do the same in both modes.
     Returns a set of what is wrong. It holds "normalisation is on" if any batch normalisation is in
-    training mode, and "dropout is off" if no dropout is. Nothing wrong: the empty set, `set()`.
+    training mode, be it one of several, and "dropout is off" if no dropout is: one of several is
+    enough, and a model that has none at all has none on. Nothing wrong: the empty set, `set()`.
     With [("Sequential", True), ("BatchNorm2d", True), ("Dropout", True)], as after `model.train()`,
     it is {"normalisation is on"}.
     """
@@ -39,19 +40,27 @@ def what_is_wrong(modules):
 
 @what_is_wrong.inputs
 def _draw_modes(rng):
-    inside = ["Conv2d", "BatchNorm2d", "ReLU", "Dropout"]
-    modes = [  # of the whole, convolutions, normalisations, ReLUs, dropouts
-        (True, True, True, True, True),
-        (False, False, False, False, False),
-        (False, False, False, False, True),
-        (True, True, False, True, True),
-        (False, True, True, False, False),
-        *(rng.random((3, 5)) < 0.5).tolist(),
+    kinds = {"C": "Conv2d", "N": "BatchNorm2d", "R": "ReLU", "D": "Dropout"}
+    modes = [  # the whole, and what is inside: large where it is in training mode
+        (True, "CNRDCNRD"),
+        (False, "cnrdcnrd"),
+        (False, "cnrDcnrD"),
+        (True, "CnRDCnRD"),
+        (False, "CNrdcnrd"),
+        (False, "cNrDcnrD"),  # one normalisation is on, the first; then the last
+        (False, "cnrDcNrD"),
+        (False, "cnrDcnrd"),  # one dropout is on
+        (False, "cnrdcnrD"),
+        (True, "CnRCnR"),  # no dropout
+        (True, "CRDcrd"),  # no normalisation
+        (False, "CR"),
     ]
-    for whole, *flags in modes:
-        pairs = list(zip(inside, flags, strict=True)) * int(rng.integers(1, 3))
-        order = rng.permutation(len(pairs))
-        yield ([("Sequential", whole), *(pairs[place] for place in order)],)
+    for _ in range(3):
+        flags = rng.random(8) < 0.5
+        chars = [c.upper() if flag else c for c, flag in zip("cnrdcnrd", flags, strict=True)]
+        modes.append((bool(rng.random() < 0.5), "".join(rng.permutation(chars))))
+    for whole, inside in modes:
+        yield ([("Sequential", whole), *((kinds[c.upper()], c.isupper()) for c in inside)],)
 
 
 @what_is_wrong.mistake(
@@ -87,11 +96,32 @@ def _first_fault(modules):
     return set() if "Dropout" in on else {"dropout is off"}
 
 
+@what_is_wrong.mistake(
+    "You say that dropout is off as soon as one of them is. It is off if *none* is on: one that is "
+    "on makes the passes differ."
+)
+def _one_is_off(modules):
+    on = {kind for kind, training in modules if training}
+    off = {kind for kind, training in modules if not training}
+    wrong = {"normalisation is on"} if "BatchNorm2d" in on else set()
+    return wrong | {"dropout is off"} if "Dropout" in off else wrong
+
+
+@what_is_wrong.mistake(
+    "Of several modules of a kind you ask only the last (a dict keeps one for each key). Ask all: "
+    "one dropout that is on will do, and one normalisation that is on is wrong."
+)
+def _last_of_a_kind(modules):
+    last = dict(modules)
+    wrong = {"normalisation is on"} if last.get("BatchNorm2d") else set()
+    return wrong if last.get("Dropout") else wrong | {"dropout is off"}
+
+
 @exercise(
     "09",
     2,
     "All doubt, and its two parts",
-    minutes=10,
+    minutes=6,
     hints=(
         "Two of the three are made of an entropy and a mean, in different order. The third is what "
         "is left.",
@@ -177,6 +207,15 @@ def _spread(passes):
     return _entropy(passes.mean(axis=0)), _entropy(passes).mean(axis=0), passes.std(axis=0)
 
 
+@two_parts.mistake(
+    "Your last two are exchanged. The expected entropy, aleatoric, is the mean of the passes' own "
+    "entropies; the mutual information is what is left, and 0 where all passes agree."
+)
+def _parts_exchanged(passes):
+    total, expected = _entropy(passes.mean(axis=0)), _entropy(passes).mean(axis=0)
+    return total, total - expected, expected
+
+
 @exercise(
     "09",
     3,
@@ -208,7 +247,9 @@ def _draw_answers(rng):
     yield wrong[order], doubt[order], 0.4
     for count, coverage in ((200, 0.8), (50, 0.6), (20, 1.0)):
         doubt = 0.69 * rng.random(count)
-        yield (rng.random(count) < doubt / 1.4).astype(int), doubt, coverage
+        wrong = (rng.random(count) < doubt / 1.4).astype(int)
+        wrong[doubt.argmax()], wrong[doubt.argmin()] = 1, 0
+        yield wrong, doubt, coverage
 
 
 @risk_at.mistake("You gave the answers with the *most* doubt, and withheld those it is sure of.")
@@ -244,6 +285,14 @@ def _as_limit(wrong, doubt, coverage):
 @risk_at.mistake("That is the share of the given answers that are right. The risk is the other.")
 def _right_ones(wrong, doubt, coverage):
     return 1 - wrong[np.argsort(doubt)[: round(coverage * len(doubt))]].mean()
+
+
+@risk_at.mistake(
+    "With `<` the answer that lies at the quantile is withheld: at a coverage of 1 that is the "
+    "most doubtful one, and all are to be given. Order the answers, and count."
+)
+def _below_the_quantile(wrong, doubt, coverage):
+    return wrong[doubt < np.quantile(doubt, coverage)].mean()
 
 
 @exercise(

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cxrlib.exercises.core import exercise
+from cxrlib.exercises.core import difference, exercise
 
 
 @exercise(
@@ -34,8 +34,17 @@ def conformal_limit(strangeness, alpha):
 
 @conformal_limit.inputs
 def _draw_strange(rng):
-    for count, alpha in ((12, 0.1), (5, 0.1), (100, 0.05), (46, 0.2)):
-        yield rng.permutation(np.arange(1, count + 1) / (count + 1)), alpha
+    yield np.roll(np.arange(1, 10) / 10, rng.integers(1, 9)), 0.25
+    for count, alpha in ((5, 0.1), (100, 0.05), (46, 0.2)):
+        yield rng.permutation(np.arange(1, count + 1) / count), alpha
+
+
+@conformal_limit.behaviour
+def _just_enough(answer, strangeness, alpha):
+    """Twelve images, 0.1: k is 11.7, rounded up, the last there is."""
+    values = np.arange(12, 0, -1) / 13
+    told = difference(answer(values.copy(), 0.1), values.max())
+    return told and f"{told} Of twelve values, at alpha = 0.1, k is 12: there is one, the largest."
 
 
 @conformal_limit.mistake(
@@ -56,8 +65,9 @@ def _plain_quantile(strangeness, alpha):
 
 
 @conformal_limit.mistake(
-    "Right where k is at most n. Beyond, the largest value promises too much: with five images, a "
-    "sixth is stranger than all of them once in six times. The limit is then np.inf."
+    "Right where k is at most n. Beyond, neither the largest value nor 1 will do: of six images the "
+    "new one is the strangest once in six times, and nobody knows how strange. The limit is then "
+    "np.inf."
 )
 def _largest(strangeness, alpha):
     rank = int(np.ceil((len(strangeness) + 1) * (1 - alpha)))
@@ -80,7 +90,17 @@ def _wrong_end(strangeness, alpha):
 def _one_too_far(strangeness, alpha):
     n = len(strangeness)
     rank = int(np.ceil((n + 1) * (1 - alpha)))
-    return np.sort(strangeness)[min(rank, n - 1)] if rank <= n else np.inf
+    return np.sort(strangeness)[rank] if rank < n else np.inf
+
+
+@conformal_limit.mistake(
+    "You took the k-th value in the order in which the images came. The k-th *smallest* is asked "
+    "for: sort first."
+)
+def _not_sorted(strangeness, alpha):
+    n = len(strangeness)
+    rank = int(np.ceil((n + 1) * (1 - alpha)))
+    return strangeness[rank - 1] if rank <= n else np.inf
 
 
 @exercise(
@@ -401,3 +421,11 @@ def _highest_one(highest, patients, thresholds, risk):
         return (losses.sum() + 1) / (len(losses) + 1) <= risk
 
     return _first_kept(highest, patients, thresholds[::-1], kept)
+
+
+@lowest_threshold.mistake(
+    "Two things: you counted images, where a mean within each patient comes first, so that none "
+    "decides alone; and the patient to come is missing, with a loss of 1."
+)
+def _images_here(highest, patients, thresholds, risk):
+    return _first_kept(highest, patients, thresholds, lambda wrong, who: wrong.mean() <= risk)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cxrlib.exercises.core import exercise
+from cxrlib.exercises.core import difference, exercise
 
 
 @exercise(
@@ -87,7 +87,7 @@ def _not_turned(choosing, reporting):
     "12",
     2,
     "Pairs of one view",
-    minutes=10,
+    minutes=8,
     hints=(
         "An AUROC counts pairs: in how many does the ill one score higher? Which pairs are left if "
         "both must be of one view?",
@@ -126,7 +126,17 @@ def _draw_views(rng):
         truth = (rng.random(count) < np.where(view == "AP", 0.6, 0.2)).astype(int)
         view[:4], truth[:4] = ("AP", "AP", "PA", "PA"), (0, 1, 0, 1)
         yield truth, np.round(truth + 2 * (view == "AP") + 1.5 * rng.normal(size=count)), view
-    yield np.array([1, 1, 1, 0, 0]), np.array([9, 8, 3, 2, 4.0]), np.array(["AP"] * 2 + ["PA"] * 3)
+
+
+@auroc_within_view.behaviour
+def _one_without_pairs(answer, truth, score, view):
+    kept = (view == "PA") | (truth == 1)
+    given = truth[kept], score[kept], view[kept]
+    told = difference(answer(*(part.copy() for part in given)), auroc_within_view.solution(*given))
+    return told and (
+        f"{told}\nThere, one view has ill images only: it has no pairs, and the other's are all "
+        "that count."
+    )
 
 
 def _won(truth, score, ties=0.5):
@@ -155,16 +165,16 @@ def _any_pair(truth, score, view):
 )
 def _mean_of_views(truth, score, view):
     won, pairs = _by_view(truth, score, view)
-    return (won[pairs > 0] / pairs[pairs > 0]).mean()
+    return (won / pairs).mean()
 
 
 @auroc_within_view.mistake(
-    "Your mean of the views' AUROCs is NaN where a view has ill images only, and else gives few "
-    "pairs the weight of many. Add up wins and pairs, and divide once."
+    "You weighted the views' AUROCs by their images. An AUROC is a share of pairs, and twice as many "
+    "images make four times as many pairs: add up wins and pairs, and divide once."
 )
-def _mean_with_nan(truth, score, view):
+def _by_images(truth, score, view):
     won, pairs = _by_view(truth, score, view)
-    return np.mean([w / p if p else np.nan for w, p in zip(won, pairs, strict=True)])
+    return np.average(won / pairs, weights=[(view == v).sum() for v in np.unique(view)])
 
 
 @auroc_within_view.mistake("Equal scores count half: who cannot tell is as good as a coin.")
@@ -191,7 +201,7 @@ def _turned(truth, score, view):
     "12",
     3,
     "Batch normalisation, measured anew",
-    minutes=7,
+    minutes=5,
     hints=(
         "A channel has one mean and one spread. Over which of the four axes are they taken, and of "
         "which images?",
@@ -217,13 +227,27 @@ def renormalise(features, here, scale, shift):
 
 @renormalise.inputs
 def _draw_features(rng):
-    for images, channels in ((2, 3), (5, 4)):
+    yield (
+        np.array([[[[4.0]]]]),
+        np.array([1.0, 3, 3, 1]).reshape(4, 1, 1, 1),
+        *np.array([[2.0], [1]]),
+    )
+    for images, channels in ((2, 3), (5, 4)):  # and as many columns: see _along_the_columns
         level = rng.normal(size=(channels, 1, 1))
         here, features = (
-            level + rng.uniform(0.5, 2, (n, 1, 1, 1)) * rng.normal(size=(n, channels, 6, 6)) + add
+            level
+            + rng.uniform(0.5, 2, (n, 1, 1, 1)) * rng.normal(size=(n, channels, 6, channels))
+            + add
             for n, add in ((20, 1), (images, 0))
         )
         yield features, here, 0.5 + rng.random(channels), rng.normal(size=channels)
+
+
+@renormalise.behaviour
+def _other_sizes(answer, features, here, scale, shift):
+    """As many columns as channels is a chance that must not help."""
+    given = np.repeat(features, 2, axis=3), np.repeat(here, 2, axis=3), scale, shift
+    return difference(answer(*(part.copy() for part in given)), renormalise.solution(*given))
 
 
 def _normalised(features, of, axes, scale, shift):
@@ -232,16 +256,8 @@ def _normalised(features, of, axes, scale, shift):
 
 
 @renormalise.mistake(
-    "You measured each image by itself, as `model.train()` does one by one: in notebook 09 that "
-    "made the model blind."
-)
-def _each_image(features, here, scale, shift):
-    return _normalised(features, features, (2, 3), scale, shift)
-
-
-@renormalise.mistake(
-    "You measured the images that are to be scored. An image's score then depends on the company "
-    "it is scored in; measure on `here`, once."
+    "You measured the images that are to be scored, as `model.train()` does. An image's score then "
+    "depends on the company it is scored in; measure on `here`, once."
 )
 def _own_batch(features, here, scale, shift):
     return _normalised(features, features, (0, 2, 3), scale, shift)
@@ -272,18 +288,28 @@ def _variance(features, here, scale, shift):
 
 
 @renormalise.mistake(
-    "Scale and shift are missing. They are weights: AdaBN keeps them, as all that was learnt."
+    "NumPy lays scale and shift, [C], along the last axis: that is the columns, not the channels. "
+    "`scale[:, None, None]` has the shape [C, 1, 1], and goes with the channels."
 )
-def _without_weights(features, here, scale, shift):
+def _along_the_columns(features, here, scale, shift):
     mean, spread = (f(here, axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
-    return (features - mean) / spread
+    return (features - mean) / spread * scale + shift
+
+
+@renormalise.mistake(
+    "All that you have of each channel, [C], NumPy lays along the last axis: the columns. Keep the "
+    "axes of mean and spread (`keepdims=True`), and write `scale[:, None, None]`."
+)
+def _all_along_the_columns(features, here, scale, shift):
+    mean, spread = here.mean(axis=(0, 2, 3)), here.std(axis=(0, 2, 3))
+    return (features - mean) / spread * scale + shift
 
 
 @exercise(
     "12",
     4,
     "Splits that overlap",
-    minutes=4,
+    minutes=3,
     hints=(
         "The width goes with the standard error, and that is the root of the factor times the "
         "variance. What is the quotient of the two widths?",
@@ -338,3 +364,11 @@ def _not_divided(splits, tested, rest):
 )
 def _no_splits(splits, tested, rest):
     return np.sqrt(1 + tested / rest)
+
+
+@widening.mistake(
+    "Turned over: the plain width divided by the corrected one. A correction that widens has a "
+    "factor above 1."
+)
+def _turned_over(splits, tested, rest):
+    return 1 / np.sqrt(1 + splits * tested / rest)

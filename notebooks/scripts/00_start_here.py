@@ -107,7 +107,8 @@ if same:
     plots.show(fig, f"The same radiograph, with outlines of {', '.join(places)}.")
 
 # %% [markdown]
-# *Edema* is water in the lungs, here in both; *Pleural Effusion* is fluid around a lung, here in the corners at the bottom. The dark
+# *Edema* is water in the lungs, here in both; *Pleural Effusion* is fluid around a lung, here at the bottom, on the
+# patient's right. The dark
 # bubble at the lower right is the stomach. One child scores above its parent, though pneumonia is a kind of consolidation:
 # such contradictions are what the paper's loss is to prevent. (*Uncertain*, below, stands for images about which
 # nothing was said.)
@@ -283,7 +284,7 @@ exercises.check(how_many_present)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 00.2: Where do probabilities contradict the hierarchy? (4 minutes)
+# Exercise 00.2: Where do probabilities contradict the hierarchy? (3 minutes)
 def contradicted_edges(probability, edges):
     """Which edges of the hierarchy does a model contradict?
 
@@ -293,9 +294,9 @@ def contradicted_edges(probability, edges):
     probability: a dict {label: its probability}, of one image.
     edges: a list of pairs (parent, child) of labels.
     Returns the set of the edges whose child is more probable than its parent, an empty one if
-    there is none. With {"Lung Opacity": 0.3, "Consolidation": 0.45, "Pneumonia": 0.4} and the edges
-    ("Lung Opacity", "Consolidation") and ("Consolidation", "Pneumonia") it is
-    {("Lung Opacity", "Consolidation")}.
+    there is none. With {"Fluid Accumulation": 0.3, "Consolidation": 0.45, "Pneumonia": 0.4} and
+    the edges ("Fluid Accumulation", "Consolidation") and ("Consolidation", "Pneumonia") it is
+    {("Fluid Accumulation", "Consolidation")}.
     """
     ...  # your code
 

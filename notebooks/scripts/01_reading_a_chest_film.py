@@ -92,7 +92,7 @@ def panels(images, titles, title, alt, columns=3, masks=None):
     size = 10.2 / columns
     fig = plots.gallery(images, titles, columns, title, masks, size)
     for axis in fig.axes:
-        axis.title.set_fontsize(12 if columns < 4 else 11)
+        axis.title.set_fontsize(12)
     plots.show(fig, alt)
 
 

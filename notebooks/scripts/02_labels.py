@@ -476,7 +476,7 @@ for axis, (name, shares) in zip(axes, both.items(), strict=True):
         for row, share in enumerate(shares[answer]):
             if share > 0.045:
                 axis.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center",
-                          fontsize=11, color="white" if answer == "yes" else "black")  # fmt: skip
+                          fontsize=12, color="white" if answer == "yes" else "black")  # fmt: skip
         left += shares[answer].to_numpy()
     axis.set(title=name, xlim=(0, 1), xticks=[])
 axes[0].invert_yaxis()
@@ -521,7 +521,7 @@ fig = plots.heatmap(
     vmin=-2.5,
     vmax=2.5,
     fmt="+.1f",
-    annot_kws={"fontsize": 10},
+    annot_kws={"fontsize": 12},
 )
 plots.show(
     fig,

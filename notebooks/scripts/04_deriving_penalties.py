@@ -312,7 +312,7 @@ print(f"cxrlib says:             {table.loc[(parent, child), 'CheXpert, U-Zeros'
 # The first factor is at most 1. So for a child that is rare beside the images without its parent, the
 # penalty is near 1 *however often* the labels contradict the edge.
 #
-# ## Would a larger hierarchy tell more?
+# ## Further: would a larger hierarchy tell more?
 #
 # PadChest's has 208 edges, and more than a third of its images break one (notebook 03). **Guess**: how many of its
 # penalties are below 0.9?

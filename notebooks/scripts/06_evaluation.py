@@ -159,7 +159,7 @@ for axis, table, colour, title in (
     axis.set(xlim=(0.45, 1.0), xlabel="AUROC")
     axis.grid(axis="x", alpha=0.25)
 for row, count in enumerate(published.loc[order, "positives"]):
-    right.text(0.46, row, f"{count:.0f}", va="center", fontsize=11)
+    right.text(0.46, row, f"{count:.0f}", va="center", fontsize=12)
 left.set_yticks(range(len(order)), order)
 fig.suptitle(
     "Label by label: the paper's best and worst rest on few images", x=0.01, ha="left", fontsize=13
@@ -293,7 +293,7 @@ for axis, label in zip(axes.flat, frequent, strict=True):
     area = 8 + 600 * points["images"] / points["images"].sum()
     axis.scatter(points["score"], points["positive"], area, color=plots.BLUE, alpha=0.7)
     axis.set_title(label, fontsize=12)
-axes[0, 0].text(0.03, 0.93, "area: images", transform=axes[0, 0].transAxes, fontsize=11)
+axes[0, 0].text(0.03, 0.93, "area: images", transform=axes[0, 0].transAxes, fontsize=12)
 fig.supxlabel("predicted probability", fontsize=12)
 fig.supylabel("share that is positive", fontsize=12)
 fig.suptitle(

@@ -123,11 +123,11 @@ for line, (measure, short) in zip(axes, MEASURES.items(), strict=True):
         axis.axvline(0, color="black", lw=1)
         axis.hlines(place, table["difference_low"], table["difference_high"], color=colours, lw=3)
         axis.scatter(table["difference"], place, color=colours, zorder=3)
-        axis.set_yticks(place, table.index, fontsize=11)
+        axis.set_yticks(place, table.index, fontsize=12)
         axis.grid(axis="x", alpha=0.25)
         axis.xaxis.set_major_locator(MaxNLocator(3))
         flat = methods.loc[(condition, "flat", measure), "mean"]
-        axis.set_title(f"{condition} (flat {flat:.2f})", fontsize=11, loc="left")
+        axis.set_title(f"{condition} (flat {flat:.2f})", fontsize=12, loc="left")
     line[0].set_ylabel(f"macro {short}", fontsize=12)
 fig.supxlabel(
     "method − flat, 95% interval (orange: holds beside all the others, by Holm)", fontsize=12

@@ -478,7 +478,7 @@ print("pointing head, where the child is least like its group:")
 print(least.rename(columns={"same image": "its child"}).round(2).to_string())
 
 # %% [markdown]
-# ## Deletion and insertion
+# ## Further: deletion and insertion
 #
 # Without masks one can still ask the model. Blur away what the map calls important, and see how soon the
 # score falls (*deletion*; low is good). Or start from a blurred image and bring those places back first
@@ -642,7 +642,7 @@ fig = plots.gallery(
     title="Only the model that learnt the mark looks towards its corner (mean of all sick patients)",
 )  # fmt: skip
 for axis in fig.axes:
-    axis.title.set_fontsize(11)
+    axis.title.set_fontsize(12)
 plots.show(
     fig,
     "The mean image of all patients with a pneumothorax, four times, with the mean map of two models, "

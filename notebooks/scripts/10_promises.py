@@ -578,7 +578,7 @@ for column, colour in zip(
     for y, (start, width) in enumerate(zip(left, table[column][::-1], strict=True)):
         ink = "white" if colour == plots.BLUE else "black"
         words = f"{width:.0%}" if width > 0.03 else ""
-        axis.text(start + width / 2, y, words, ha="center", va="center", color=ink, fontsize=11)
+        axis.text(start + width / 2, y, words, ha="center", va="center", color=ink, fontsize=12)
     left = left + table[column][::-1].to_numpy()
 axis.set(xlim=(0, 1), xlabel="share of the true findings of the test images")
 axis.set_title("At the same risk, backing off mentions more and names less", loc="left")
@@ -594,7 +594,7 @@ plots.show(
 # say how far one choice may be from it. Some findings are no longer named; of more, the group is said; less is left unmentioned.
 # Is that a good bargain?
 #
-# ## Three policies, at the same accepted risk
+# ## Further: three policies, at the same accepted risk
 #
 # `benchmarks/backoff.py` asks three of the course's own models (notebook 07), over many splits, with intervals over
 # patients, and adds *climbing* (hierarchical selective classification; Goren et al. 2024), which starts from what the model
@@ -673,7 +673,7 @@ for policy in ("climbing", "control"):
 # with room to spare, but it names nothing below 10%, and next to nothing at 10%: shared among thirteen leaves, so
 # small a risk asks for p-values that so few patients cannot give. `uncertainty.tree_control` has the proof.)
 #
-# ## Choose the risk yourself
+# ## Further: choose the risk yourself
 #
 # What is said of one image as you accept more risk? **Guess**: will the frames, which mark what is said, go
 # deeper, or become more? Move the slider.
@@ -750,7 +750,7 @@ for column, stream in zip(axes.T, streams, strict=True):
         axis.set_xticks(range(4), STAGES, rotation=45, ha="right")
         axis.set_xlim(-0.6, 3.6)
     for number, share in enumerate(one.loc[stream, "coverage"].loc[STAGES, "mean"]):
-        column[1].annotate(f"{share:.0%}", (number, 0.002), ha="center", fontsize=10)
+        column[1].annotate(f"{share:.0%}", (number, 0.002), ha="center", fontsize=12)
     column[1].axhline(record["alpha"], color=plots.ORANGE, lw=2)
     column[0].set_title(STREAMS[stream], loc="left", fontsize=12)
 axes[0, 0].set_ylim(0, 0.25)

@@ -483,7 +483,7 @@ fig, axes = plots.figure(1, len(samples), 4.2 + 3.6 * len(samples), 9.5, sharey=
 for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
     ranks = {label: 1 + int((table[label] > table.loc[label, label]).sum()) for label in table}
     sns.heatmap(
-        table.loc[heads], ax=axis, annot=True, fmt=".2f", annot_kws={"fontsize": 11}, cbar=False,
+        table.loc[heads], ax=axis, annot=True, fmt=".2f", annot_kws={"fontsize": 12}, cbar=False,
         cmap="PuOr_r", center=0.5, vmin=0.2, vmax=0.8,
     )  # fmt: skip
     for x, label in enumerate(table):
