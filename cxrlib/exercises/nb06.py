@@ -246,7 +246,7 @@ def _draw_miscalibrated(rng):
     yield np.array([1, 0, 1, 0]), np.array([0.6, 0.4, 0.7, 0.2]), [1, 3, 0.5]
     logits = (1.5 * rng.normal(size=1500)).clip(-4, 4)
     truth = (rng.random(1500) < 1 / (1 + np.exp(-logits))).astype(int)
-    yield truth, 1 / (1 + np.exp(-2 * logits)), [1.0, 2.0, 3.0, 0.5, 0.4]
+    yield truth, 1 / (1 + np.exp(-2 * logits)), [1.0, 2.0, 3.0, 0.5, 0.3]
 
 
 def _log_losses(truth, scores, powers):

@@ -210,7 +210,7 @@ def all_maps(maps, weights):
 
 @all_maps.inputs
 def _draw_features(rng):
-    for labels, kinds, height, width in ((2, 3, 2, 3), (21, 16, 6, 6)):
+    for labels, kinds, height, width in ((2, 2, 2, 2), (21, 16, 6, 6)):
         maps = torch.tensor(rng.normal(size=(kinds, height, width)), dtype=torch.float32).relu()
         weights = torch.tensor(rng.normal(size=(labels, kinds)), dtype=torch.float32)
         weights[:, -1] = 0.5 + weights[:, -1].abs()

@@ -33,7 +33,10 @@ def usual_place(valid, test):
 
 @usual_place.inputs
 def _draw_masks(rng):
-    yield np.array([[[1, 1, 0]], [[0, 1, 1]]]) == 1, np.array([[[0, 1, 0]], [[1, 0, 1]]]) == 1
+    places = rng.permutation(4)
+    valid = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 0]]) == 1
+    test = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 1]]) == 1
+    yield valid[:, places].reshape(3, 2, 2), test[:, places].reshape(3, 2, 2)
     for side, images in ((4, 8), (8, 10), (12, 20)):
         valid, test = rng.random((2, images, side, side)) < 0.3
         usual, of_test, rare = (divmod(at, side) for at in rng.permutation(side * side)[:3])
@@ -132,10 +135,11 @@ def gain_over_another_image(maps, masks):
 
 @gain_over_another_image.inputs
 def _draw_ways(rng):
-    order, places = rng.permutation(3), rng.permutation(4)
-    hits = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)  # of masks, by maps
+    order, places = np.roll(range(3), rng.integers(3)), rng.permutation(4)
+    hits = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=bool)  # of masks, by maps
     maps, masks = 0.1 * rng.random((3, 4)), np.zeros((3, 4), dtype=bool)
     maps[range(3), places[:3]], masks[:, places[:3]] = 0.9, hits
+    maps[:, places[3]] = 0.8  # in no mask, and the mean map's highest
     yield maps[order].round(2).reshape(3, 2, 2), masks[order].reshape(3, 2, 2)
     for side, images, looks in ((5, 4, True), (8, 12, True), (8, 12, False)):
         masks = rng.random((images, side, side)) < 0.3
@@ -239,7 +243,7 @@ class Mean:
 
 
 class CornerReader(Reader):
-    """The same, of images from 12 × 12 on; to it, the three other corners are alike."""
+    """A ``Reader`` of images from 12 × 12 on, to which the three other corners are alike."""
 
     def __call__(self, images):
         """The scores, [N], of images [N, h, w]."""
@@ -386,7 +390,7 @@ def deletion(model, image, blurred, drawn, steps):
 
 @deletion.inputs
 def _draw_images(rng):
-    image, blurred = np.array([[1.0, 0.6, 0.8, 0.1]]), np.array([[0.0, 0.2, 0.4, 0.3]])
+    image, blurred = np.array([[1.0, 0.6, 0.8, 0.1]]), np.array([[0.1, 0.2, 0.4, 0.3]])
     yield Mean(), image, blurred, np.array([[0.5, 0.9, 0.7, 0.1]]), 2
     for shape, steps in (((8, 8), 4), ((6, 10), 12), ((12, 12), 9)):
         image, noise = rng.random((2, *shape))

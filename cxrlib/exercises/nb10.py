@@ -65,9 +65,9 @@ def _plain_quantile(strangeness, alpha):
 
 
 @conformal_limit.mistake(
-    "Right where k is at most n. Beyond, neither the largest value nor 1 will do: of six images the "
-    "new one is the strangest once in six times, and nobody knows how strange. The limit is then "
-    "np.inf."
+    "Right where k is at most n. Beyond, neither the largest value nor 1 will do: of six images "
+    "the new one is the strangest once in six times, and nobody knows how strange. The limit is "
+    "then np.inf."
 )
 def _largest(strangeness, alpha):
     rank = int(np.ceil((len(strangeness) + 1) * (1 - alpha)))
@@ -84,8 +84,7 @@ def _wrong_end(strangeness, alpha):
 
 
 @conformal_limit.mistake(
-    "You took one value too far up. Python counts from 0, so the k-th smallest has the index "
-    "k − 1. (np.quantile with “higher” counts the gaps between values, and may be one too far.)"
+    "You took one value too far up. Python counts from 0, so the k-th smallest has the index k − 1."
 )
 def _one_too_far(strangeness, alpha):
     n = len(strangeness)

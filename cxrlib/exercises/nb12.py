@@ -169,8 +169,8 @@ def _mean_of_views(truth, score, view):
 
 
 @auroc_within_view.mistake(
-    "You weighted the views' AUROCs by their images. An AUROC is a share of pairs, and twice as many "
-    "images make four times as many pairs: add up wins and pairs, and divide once."
+    "You weighted the views' AUROCs by their images. An AUROC is a share of pairs, and twice as "
+    "many images make four times as many pairs: add up wins and pairs, and divide once."
 )
 def _by_images(truth, score, view):
     won, pairs = _by_view(truth, score, view)
@@ -227,18 +227,14 @@ def renormalise(features, here, scale, shift):
 
 @renormalise.inputs
 def _draw_features(rng):
-    yield (
-        np.array([[[[4.0]]]]),
-        np.array([1.0, 3, 3, 1]).reshape(4, 1, 1, 1),
-        *np.array([[2.0], [1]]),
-    )
-    for images, channels in ((2, 3), (5, 4)):  # and as many columns: see _along_the_columns
+    here = rng.permutation([1.0, 1, 3, 3]).reshape(4, 1, 1, 1)
+    yield np.array([4.0, 2.0]).reshape(1, 1, 2, 1), here, np.array([2.0]), np.array([1.0])
+    for many, images, channels, height in ((3, 1, 2, 1), (20, 5, 4, 6)):
+        shape = channels, height, channels  # as many columns: see _along_the_columns
         level = rng.normal(size=(channels, 1, 1))
         here, features = (
-            level
-            + rng.uniform(0.5, 2, (n, 1, 1, 1)) * rng.normal(size=(n, channels, 6, channels))
-            + add
-            for n, add in ((20, 1), (images, 0))
+            level + rng.uniform(0.5, 2, (n, 1, 1, 1)) * rng.normal(size=(n, *shape)) + add
+            for n, add in ((many, 1), (images, 0))
         )
         yield features, here, 0.5 + rng.random(channels), rng.normal(size=channels)
 

@@ -20,8 +20,7 @@
 # **You will be able to** run every notebook of this course, choose the data it runs on, and read the
 # picture that the whole course works towards.
 #
-# **Needs** nothing. **Minutes** 15, and 5 for the exercises; about one is computing,
-# the first time.
+# **Needs** nothing. **Minutes** 15, and 4 for the exercises. About one is computing, the first time.
 #
 # This is teaching material. It is not a medical device, and nothing in it may guide the care of a
 # patient.

@@ -21,8 +21,9 @@
 # taken standing from one taken lying, name what lies where, recognise the plain form of the fourteen
 # observations that this course classifies, and say what each is confused with.
 #
-# **Needs** nothing, and no data: the films are drawn as you go. **Minutes** 45, and 24 for the
-# exercises; less than one is computing. The three sections called *further* take 10 more and can wait.
+# **Needs** nothing, and no data: the films are drawn as you go. **Minutes** 55, and 20 for the exercises. The
+# three sections called *further* take 10 more and can wait. Less than one is computing. Take two sittings, with
+# a break before *The fourteen observations*.
 #
 # This is a first lesson, not a training in radiology, and nothing here is a medical device.
 
@@ -1028,10 +1029,11 @@ def photons_arriving(photons, thickness, density, mu):
 
     photons: how many enter the patient.
     thickness: an array [K], the cm of each layer that the ray crosses, one behind the other.
-    density: an array [K], what 1 cm of the layer weighs in cm of water: muscle 1, a lung 0.16.
+    density: an array [K], how many cm of water take away as much as 1 cm of the layer: of muscle
+        1, of a lung 0.16.
     mu: the attenuation of water, per cm.
     Returns a number. With 1000 photons, mu = 0.19, 5 cm of muscle and 15 cm of lung it is 245.1
-    (the layers weigh 5 + 2.4 cm of water).
+    (the layers take away what 5 + 2.4 cm of water would).
     """
     ...  # your code
 
@@ -1064,7 +1066,7 @@ exercises.check(side_of_the_patient)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 01.3: A heart that grows by being far away (7 minutes)
+# Exercise 01.3: A heart that grows by being far away (6 minutes)
 def ratio_on_the_film(heart, chest, heart_gap, chest_gap, source):
     """The cardiothoracic ratio that a film shows: the heart's shadow over the chest's, in width.
 
@@ -1086,7 +1088,7 @@ exercises.check(ratio_on_the_film)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 01.4: Where it is, and what it changes (10 minutes)
+# Exercise 01.4: Where it is, and what it changes (7 minutes)
 def hidden_and_elsewhere(without, with_it, lesion, least):
     """How far do a finding's place and the pixels that it changes lie apart?
 
@@ -1096,7 +1098,7 @@ def hidden_and_elsewhere(without, with_it, lesion, least):
     without, with_it: arrays [H, W] of greys, 0 (black) to 255 (white): one film drawn without and
         with the finding.
     lesion: a bool array [H, W], true where the finding itself lies.
-    least: a pixel is changed if its two greys are more than this apart.
+    least: a pixel is changed if its two greys are more than this apart, not just by this.
     Returns two shares: *hidden*, of the pixels where the finding lies, those that it does not
     change; and *elsewhere*, of the pixels that it changes, those outside it. One row of five pixels
     with the greys [10, 10, 200, 90, 90] without and [90, 10, 205, 40, 30] with it, the lesion

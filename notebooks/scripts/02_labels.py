@@ -21,8 +21,8 @@
 # it changes, say how often labels from reports miss what radiologists see, how far radiologists agree with
 # each other, and split data so that a test stays a test.
 #
-# **Needs** the fourteen names of notebook 01. **Minutes** 40, and 25 for the exercises; about one is
-# computing. The two sections called *further* are among them, and can wait.
+# **Needs** the fourteen names of notebook 01. **Minutes** 35, and 22 for the exercises. The two sections called
+# *further* take 10 more and can wait. About one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -703,9 +703,16 @@ def prevalence_by_policy(codes):
 
     codes: an array [N] of one observation's codes: 1 yes, 0 no, −1 perhaps, NaN blank. Not all are
         −1.
-    Returns a dict of the mean target under "U-Ones", "U-Zeros" and "U-Ignore", as in the notebook's
-    table: a blank becomes 0 in all three, and U-Ignore leaves the images with −1 out of the mean.
-    With [1, 0, -1, NaN, NaN] they are 0.4, 0.2 and 0.25.
+    Returns a dict of the mean target under "U-Ones", "U-Zeros" and "U-Ignore". Each makes targets
+    of the codes, and what it leaves out is not in its mean at all:
+
+                    U-Ones    U-Zeros   U-Ignore
+        1           1         1         1
+        0           0         0         0
+        −1          1         0         left out
+        NaN         0         0         0
+
+    With [1, 0, -1, NaN, NaN] the means are 0.4, 0.2 and 0.25.
     """
     ...  # your code
 
@@ -737,7 +744,7 @@ exercises.check(kappa_by_hand)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 02.3: A test that stays a test (5 minutes)
+# Exercise 02.3: A test that stays a test (4 minutes)
 def images_of_the_test(patients, count, rng):
     """Split by patient: which images belong to the test?
 
@@ -747,9 +754,9 @@ def images_of_the_test(patients, count, rng):
     rng: a random generator. `rng.choice(values, count, replace=False)` draws from an array, each
         entry at most once.
     Returns a bool array [N], true where an image belongs to the test: all images of `count`
-    patients, who are drawn at random, every patient as likely as any other, and no image of
-    anybody else. With patients [7, 3, 7, 9] and a count of 1 there are three right answers, and
-    [True, False, True, False] is one of them.
+    patients, and no image of anybody else. They are drawn with `rng`, every patient as likely as
+    any other, however many images he has. With patients [7, 3, 7, 9] and a count of 1 there are
+    three right answers, and [True, False, True, False] is one of them.
     """
     ...  # your code
 
@@ -760,7 +767,7 @@ exercises.check(images_of_the_test)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 02.4: A model that only remembers (10 minutes)
+# Exercise 02.4: A model that only remembers (8 minutes)
 def scores_from_memory(patients, labels, is_train):
     """What does a model predict that cannot read a film, but is told whose it is?
 

@@ -20,8 +20,8 @@
 # **You will be able to** read a hierarchy of labels, derive the seven that nobody labels, count how often
 # labels contradict it, question its edges, say "never both", and write a hierarchy of your own.
 #
-# **Needs** notebook 02's vocabulary: observation, label, policy. **Minutes** 35, and 24 for the
-# exercises; less than one is computing. The two sections called *further* are among them, and can wait.
+# **Needs** notebook 02's vocabulary: observation, label, policy. **Minutes** 30, and 20 for the exercises. The
+# two sections called *further* take 10 more and can wait. Less than one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -577,7 +577,7 @@ except HierarchyError as error:
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 03.1: Is the group there, if a child is not known? (4 minutes)
+# Exercise 03.1: Is the group there, if a child is not known? (3 minutes)
 def group_present(children):
     """A group is present if any of its children is. What if some are not known?
 
@@ -599,9 +599,10 @@ def nearest_coherent(parent, child):
     """The projection of one edge: the coherent scores that are nearest to those predicted.
 
     parent, child: arrays [N] of scores from 0 to 1. Some children score above their parent.
-    Returns two arrays [N], of the parent and of the child, in which no child scores above its
-    parent, and for which the sum of the squared changes is the smallest there is. A parent with
-    0.4 and a child with 0.7 both become 0.55; a parent with 0.9 and a child with 0.8 stay.
+    Returns two new arrays [N], of the parent and of the child, in which no child scores above its
+    parent, and for which the sum of the squared changes is the smallest there is. What was
+    predicted stays as it is. A parent with 0.4 and a child with 0.7 both become 0.55; a parent with
+    0.9 and a child with 0.8 keep their scores.
     """
     ...  # your code
 
@@ -612,7 +613,7 @@ exercises.check(nearest_coherent)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 03.3: Closing the labels (10 minutes)
+# Exercise 03.3: Closing the labels (8 minutes)
 def close_labels(table, labels, edges):
     """Make every ancestor of a positive label positive: its parents, their parents, and so on.
 
@@ -620,8 +621,9 @@ def close_labels(table, labels, edges):
     labels: a list of the L names, in the order of the columns.
     edges: a list of pairs of names (parent, child), in any order. A label may have several
     parents; there is no cycle.
-    Returns the closed table, an array [N, L]. With labels A, B and C, and edges (A, B) and (B, C),
-    the row [0, 0, 1] becomes [1, 1, 1], and [0, 1, 0] becomes [1, 1, 0].
+    Returns the closed table, a new array [N, L]; the old one stays as it is. With labels A, B and
+    C, and edges (A, B) and (B, C), the row [0, 0, 1] becomes [1, 1, 1], and [0, 1, 0] becomes
+    [1, 1, 0].
     """
     ...  # your code
 
@@ -632,18 +634,15 @@ exercises.check(close_labels)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 03.4: An edge that says nothing new, and costs (6 minutes)
+# Exercise 03.4: An edge that says nothing new, and costs (5 minutes)
 def silent_edge(edges):
     """Find an edge that changes no closed table, and still makes a mistake cost more.
 
     edges: a list of pairs of names (parent, child), without a cycle.
     Returns one pair (parent, child) of these names that is not in `edges`. With it, the hierarchy
-    still has no cycle, and every label has the ancestors that it had before. There may be several.
-
-    With [("Opacity", "Consolidation"), ("Consolidation", "Pneumonia")] it is ("Opacity",
-    "Pneumonia"). What that does to a loss which adds up by how much children score above their
-    parents: an image that scores these three 0.4, 0.6 and 0.9 pays 0.2 + 0.3 = 0.5 on the two
-    edges. The third makes it pay 0.5 more, for the same mistake.
+    still has no cycle, and every label has the ancestors that it had before. There may be several
+    such pairs. With [("Opacity", "Consolidation"), ("Consolidation", "Pneumonia")] it is
+    ("Opacity", "Pneumonia").
     """
     ...  # your code
 

@@ -22,8 +22,8 @@
 # weight knowing what it is weighed against, and name four ways to do what the penalty hoped to do: two that
 # push, and two that cannot contradict themselves.
 #
-# **Needs** notebook 03: edges, parents, derived labels, exclusions. **Minutes** 45, and 25 for the
-# exercises; with a pencil, two sittings. The break is before *Forms that push*.
+# **Needs** notebook 03: edges, parents, derived labels, exclusions. **Minutes** 45, and 16 for the exercises.
+# The section called *further* takes 5 more and can wait. Less than one is computing; have a pencil.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -870,7 +870,7 @@ pd.concat({"as said": said[few], "as read": kept[few]}, axis=1).round(2)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 04.1: The penalty of one edge (4 minutes)
+# Exercise 04.1: The penalty of one edge (3 minutes)
 def edge_penalty(parents, children):
     """How much one edge costs by the data: 1 − P(child = 1 | parent = 0), unsmoothed.
 
@@ -886,14 +886,15 @@ exercises.check(edge_penalty)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 04.2: The hinge, from its formula (6 minutes)
+# Exercise 04.2: The hinge, from its formula (5 minutes)
 def hinge_penalty(parents, children, penalties):
     """The hinge: penalty · max(0, p_child − p_parent), summed over edges, averaged over images.
 
     parents, children: logits, tensors [B, E], of both ends of each of E edges.
     penalties: a tensor [E].
-    Returns a tensor with one number. With one image and one edge of penalty 1, a parent's logit of
-    0 and a child's of 20, it is 0.5.
+    Returns a tensor with one number, whose gradient reaches the logits of both ends: training is to
+    feel it. With one image and one edge of penalty 1, a parent's logit of 0 and a child's of 20, it
+    is 0.5.
     """
     ...  # your code
 
@@ -904,14 +905,16 @@ exercises.check(hinge_penalty)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 04.3: A readout that cannot contradict itself (10 minutes)
+# Exercise 04.3: A readout that cannot contradict itself (6 minutes)
 def coherent_pair(parent, child):
     """Probabilities of a parent and its child, such that the child's is never the higher.
 
     parent, child: logits, tensors [B].
     Returns two tensors [B], each from 0 to 1, of the parent and of the child. Both must still
-    listen: a higher logit never lowers a label's own probability, and with the other's logit at 9
-    it goes from near 0, or as low as the other allows, to near 1.
+    listen. A higher logit never lowers a label's own probability. And where the other's logit is 9,
+    moving a label's own from −9 to 9 takes its probability from near 0 to near 1; only, a parent
+    need not go below its child. Many answers are right. With the logits 0 and 2, the probabilities
+    0.5 and 0.44 would be one; the sigmoids alone, 0.5 and 0.88, contradict each other.
     """
     ...  # your code
 
@@ -922,7 +925,7 @@ exercises.check(coherent_pair)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 04.4: Which edges does the step push? (5 minutes)
+# Exercise 04.4: Which edges does the step push? (2 minutes)
 def gradient_of_step(parents, children):
     """The gradient of the published penalty, Σ over edges [p_parent < 0.5 and p_child > 0.5].
 

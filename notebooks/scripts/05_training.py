@@ -22,7 +22,7 @@
 # losses changes in the weights, and run the same experiment from a file, on one GPU or on eight.
 #
 # **Needs** notebooks 03 and 04 for the words *hierarchy*, *step*, *hinge* and *max-constraint*.
-# **Minutes** 35, and 24 for the exercises; training takes ten to fifteen, the first time.
+# **Minutes** 35, and 23 for the exercises. Training takes ten to fifteen besides, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).

@@ -22,7 +22,8 @@
 #
 # **Needs** the model with the paper's loss of notebook 05, and the course's own, which is introduced here.
 # The first run trains what is not there, about seven minutes a model on one core: start the first two code
-# cells now, and read on. **Minutes** 25, and 25 for the exercises, and the training.
+# cells now, and read on. **Minutes** 35, and 23 for the exercises. Training takes some minutes besides, the
+# first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -765,7 +766,7 @@ exercises.check(logit_needed)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 07.3: Grad-CAM of all labels, without a derivative (9 minutes)
+# Exercise 07.3: Grad-CAM of all labels, without a derivative (8 minutes)
 def all_maps(maps, weights):
     """The Grad-CAM maps of all labels, for a head that takes the mean of each map.
 
@@ -786,7 +787,7 @@ exercises.check(all_maps)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 07.4: How far does a place see? (8 minutes)
+# Exercise 07.4: How far does a place see? (7 minutes)
 def receptive_field(layers):
     """The width, in pixels, of what one place of the last layer can have looked at.
 

@@ -22,8 +22,8 @@
 # read deletion and insertion without being misled; catch a model that reads a mark instead of a lung.
 #
 # **Needs** the maps and the two heads of notebook 07, the AUROC of notebook 06. The two models of notebook 07
-# are trained now if they are not there, about seven minutes each on one core. **Minutes** 35, and 25 for
-# the exercises; about three are computing, the first time.
+# are trained now if they are not there, about seven minutes each on one core. **Minutes** 40, and 22 for the
+# exercises. The section called *further* takes 10 more and can wait. About three are computing, the first time.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -837,7 +837,7 @@ exercises.check(usual_place)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 08.2: Which maps have seen the image? (9 minutes)
+# Exercise 08.2: Which maps have seen the image? (6 minutes)
 def gain_over_another_image(maps, masks):
     """How much more often a map hits than the maps of other images do.
 

@@ -23,7 +23,7 @@
 #
 # **Needs** the words *AUROC*, *interval* and *calibration* of notebook 06, and the model with the paper's
 # loss of notebook 05; if it is not there it is trained now, which takes four to eight minutes.
-# **Minutes** 35, and 25 for the exercises; about two are computing.
+# **Minutes** 40, and 21 for the exercises. About two are computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -658,7 +658,8 @@ def what_is_wrong(modules):
     says nothing of the modules inside. The kinds: "Sequential", "Conv2d", "ReLU", "BatchNorm2d",
     "Dropout". Convolutions, ReLUs and containers do the same in both modes.
     Returns a set of what is wrong. It holds "normalisation is on" if any batch normalisation is in
-    training mode, and "dropout is off" if no dropout is. Nothing wrong: the empty set, `set()`.
+    training mode, be it one of several, and "dropout is off" if no dropout is: one of several is
+    enough, and a model that has none at all has none on. Nothing wrong: the empty set, `set()`.
     With [("Sequential", True), ("BatchNorm2d", True), ("Dropout", True)], as after `model.train()`,
     it is {"normalisation is on"}.
     """
@@ -671,7 +672,7 @@ exercises.check(what_is_wrong)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 09.2: All doubt, and its two parts (10 minutes)
+# Exercise 09.2: All doubt, and its two parts (6 minutes)
 def two_parts(passes):
     """All doubt about each image, and the two parts that it is the sum of.
 

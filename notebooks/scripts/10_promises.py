@@ -23,7 +23,8 @@
 #
 # **Needs** the words *coherence* and *temperature* of notebook 06, the hierarchy of notebook 03, and the
 # model with the paper's loss of notebook 05; if it is not there it is trained now, which takes four to
-# eight minutes. **Minutes** 40, and 25 for the exercises; about one is computing.
+# eight minutes. **Minutes** 40, and 25 for the exercises. The two sections called *further* take 10 more and
+# can wait. About one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).

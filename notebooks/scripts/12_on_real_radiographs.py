@@ -23,8 +23,8 @@
 # model card behind.
 #
 # **Needs** notebook 06 for the words *AUROC*, *bootstrap* and *interval*. The experiments on real radiographs
-# are read from stored results, so none is needed; with a folder of NIH's, one is done live. **Minutes** 40,
-# and 25 for the exercises; about one is computing.
+# are read from stored results, so none is needed; with a folder of NIH's, one is done live. **Minutes** 45, and
+# 20 for the exercises. About one is computing.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
@@ -855,7 +855,7 @@ exercises.check(report_the_cue)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 12.2: Pairs of one view (10 minutes)
+# Exercise 12.2: Pairs of one view (8 minutes)
 def auroc_within_view(truth, score, view):
     """The AUROC within a view: what a score tells beside the way the image was taken.
 
@@ -876,7 +876,7 @@ exercises.check(auroc_within_view)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 12.3: Batch normalisation, measured anew (7 minutes)
+# Exercise 12.3: Batch normalisation, measured anew (5 minutes)
 def renormalise(features, here, scale, shift):
     """One batch normalisation, with the statistics of the place where the model is to work: AdaBN.
 
@@ -897,7 +897,7 @@ exercises.check(renormalise)
 
 
 # %% tags=["nbval-ignore-output"]
-# Exercise 12.4: Splits that overlap (4 minutes)
+# Exercise 12.4: Splits that overlap (3 minutes)
 def widening(splits, tested, rest):
     """By what factor Nadeau and Bengio's correction widens an interval over random splits.
 
