@@ -5,6 +5,7 @@ with a text for those who cannot see it.
 """
 
 import io
+import os
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -40,14 +41,24 @@ def figure(rows=1, columns=1, width=9.0, height=4.5, **options):
 
 
 def _title(axis, text):
-    axis.set_title(text, loc="left", fontsize=13, pad=10)
+    axis.figure.suptitle(text, x=0.01, ha="left", fontsize=13)
 
 
 def show(fig, alt):
     """Display a figure once, with alternative text, and close it."""
     from IPython.display import display
 
+    if os.environ.get("CXR_AUTHOR") and (lost := overhang(fig)) > 0.03:
+        raise ValueError(f"The figure {alt!r} is cut off by {lost:.2f} inches: shorten its texts.")
     display(png(fig, alt), raw=True, metadata={"image/png": {"alt": alt}})
+
+
+def overhang(fig):
+    """By how many inches what is drawn reaches beyond the picture's edge; 0 if nothing does."""
+    fig.canvas.draw()
+    width, height = fig.get_size_inches()
+    box = fig.get_tightbbox(fig.canvas.get_renderer())
+    return max(0.0, -box.x0, -box.y0, box.x1 - width, box.y1 - height)
 
 
 def png(fig, alt):
@@ -311,7 +322,8 @@ def intervals(points, title, xlabel, low=None, high=None, reference=None, xlim=N
     axis.set(xlabel=xlabel, xlim=xlim, ylim=(-0.7, len(names) - 0.3))
     _title(axis, title)
     if count > 1:
-        fig.legend(loc="outside lower right", ncols=count)
+        room = sum(len(str(column)) + 6 for column in points) < 85
+        fig.legend(loc="outside lower right", ncols=count if room else 2)
     return fig
 
 

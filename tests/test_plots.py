@@ -161,3 +161,28 @@ def test_few_colours_are_stored_as_a_palette_and_many_as_they_are():
 def test_ink_is_what_contrasts_more(colour, ink):
     """By hand: mid-grey has a luminance of 0.21, so black has 5.3 to 1 on it, and white 4.0."""
     assert plots.ink_on(colour) == ink
+
+
+def test_what_is_cut_off_is_measured_and_refused_when_notebooks_are_written(monkeypatch):
+    whole, cut = (plots.figure(width=4, height=2)[0] for _ in range(2))
+    whole.suptitle("short", x=0.01, ha="left")
+    cut.suptitle("much too long a title for a picture of four inches, by far", x=0.01, ha="left")
+    assert plots.overhang(whole) == 0
+    assert plots.overhang(cut) > 0.5
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *args, **how: shown.append(args))
+    plots.show(cut, "a long title")
+    monkeypatch.setenv("CXR_AUTHOR", "1")
+    plots.show(whole, "a short title")
+    with pytest.raises(ValueError, match="'a long title' is cut off by"):
+        plots.show(cut, "a long title")
+    assert len(shown) == 2
+
+
+def test_a_long_legend_and_title_fit():
+    names = [f"a rather long name of column {n}" for n in range(4)]
+    table = pd.DataFrame(0.5, index=["Enlarged Cardiomediastinum"] * 3, columns=names)
+    fig = plots.intervals(
+        table, "A title of some seventy letters over labels that need a lot of room", "x"
+    )
+    assert plots.overhang(fig) < 0.03

@@ -378,6 +378,7 @@ def author(source, names):
     if not chosen:
         wanted = " or ".join(names) or "anything"
         raise CourseError(f"{source / 'scripts'}: no script whose name starts with {wanted}.")
+    os.environ["CXR_AUTHOR"] = "1"  # figures that are cut off are refused (plots.show)
     for path in chosen:
         print(f"{path.stem} … ", end="", flush=True)
         start = time.perf_counter()
