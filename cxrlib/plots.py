@@ -55,9 +55,9 @@ def show(fig, alt):
 
 def overhang(fig):
     """By how many inches what is drawn reaches beyond the picture's edge; 0 if nothing does."""
-    fig.canvas.draw()
+    fig.draw_without_rendering()  # the layout is made when it is drawn
     width, height = fig.get_size_inches()
-    box = fig.get_tightbbox(fig.canvas.get_renderer())
+    box = fig.get_tightbbox()
     return max(0.0, -box.x0, -box.y0, box.x1 - width, box.y1 - height)
 
 
