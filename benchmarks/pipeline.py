@@ -18,8 +18,9 @@ counts as wrong; and real radiographs, with the labels they come with. Two promi
 each, by conformal risk control (Angelopoulos et al. 2022), ``PROMISES``:
 
 - ``one for all``: on average over patients at most ``ALPHA`` of the fourteen answers are wrong;
-- ``to each side``: of the findings that are there at most ``ALPHA`` are answered "absent", and of
-  those that are not at most ``ALPHA`` "present": two thresholds on doubt.
+- ``to each side``: on average over the patients who have any finding, at most ``ALPHA`` of their
+  findings are answered "absent", and of what patients do not have at most ``ALPHA`` "present": two
+  thresholds on doubt. No Finding is on neither side.
 
 Temperatures and gate are fitted on one half of the validation patients and thresholds chosen on the
 other, since a promise needs patients on whom nothing was chosen. (The models' checkpoints were, on
@@ -29,11 +30,13 @@ all of them.) Measured are:
   for a gate that refuses more than a fifth);
 - of each promise ``risk``, the share of all questions that are answered wrongly, and ``coverage``,
   the share that is answered; ``missed`` and ``false alarms``, the share of the findings that are
-  there, and of those that are not, that are answered wrongly.
+  there, and of those that are not, that are answered wrongly: each counted as it is promised, every
+  patient as one (``shares``).
 
-Intervals are those of benchmarks/uncertainty.py: patients, and one model left out. Thresholds
-might have been chosen on other patients: ``draws_low`` to ``draws_high`` is where nine of ten such
-choices lie, test patients and models as they are. The result goes to results/pipeline.json.
+Intervals are those of benchmarks/uncertainty.py: patients and models. Thresholds might have been
+chosen on other patients: ``draws_low`` to ``draws_high`` is where nine of ten such choices lie, for
+the same test patients and models. (They are halves of one pool and share
+patients: their spread is widened by the root of 2.) The result goes to results/pipeline.json.
 """
 
 import argparse
@@ -135,6 +138,16 @@ def mean_of(members, stream):
     return HIERARCHY.to_table(stream.scores[members].mean(dim=0).numpy())[SEEN]
 
 
+def shares(judged, patients):
+    """What each answer counts [N, L]: every patient one, alike over images, and over labels there.
+
+    ``judged`` [N, L]: which answers count at all.
+    """
+    labels, images = judged.sum(axis=1), judged.any(axis=1)
+    own = pd.Series(images).groupby(np.asarray(patients)).transform("sum").to_numpy()
+    return judged / np.maximum(labels * own, 1)[:, None]
+
+
 def choose_threshold(wrong, doubt, patients, alpha=ALPHA):
     """The highest doubt with which answers may be given, so that on average over patients at most
     ``alpha`` of the answers about an image are wrong: conformal risk control; −∞: give none.
@@ -142,26 +155,32 @@ def choose_threshold(wrong, doubt, patients, alpha=ALPHA):
     ``wrong`` and ``doubt`` are [N, L]. Answers that nobody can judge (NaN) and images without any
     that can be judged do not count.
     """
-    judged = np.isfinite(wrong).any(axis=1)
-    wrong, doubt, patients = wrong[judged], doubt[judged], pd.Series(patients[judged])
-    images = patients.map(patients.value_counts()).to_numpy()[:, None]
-    labels = np.isfinite(wrong).sum(axis=1, keepdims=True)
-    loss = np.nan_to_num(wrong) / labels / images
-    order = np.argsort(doubt, axis=None)
-    doubt, count = doubt.ravel()[order], patients.nunique()
-    risk = (loss.ravel()[order].cumsum() + 1) / (count + 1)
+    judged = np.isfinite(wrong)
+    loss = np.nan_to_num(wrong) * shares(judged, patients)
+    count = len(np.unique(np.asarray(patients)[judged.any(axis=1)]))
+    loss, doubt = loss[judged], doubt[judged]
+    order = np.argsort(doubt)
+    doubt = doubt[order]
+    risk = (loss[order].cumsum() + 1) / (count + 1)
     given = (risk <= alpha + 1e-12) & (doubt <= 0.5)
     last = np.append(doubt[1:] > doubt[:-1], True)  # answers of the same doubt are given together
     allowed = np.flatnonzero(given & last)
     return doubt[allowed[-1]] if len(allowed) else -np.inf
 
 
-def choose_limits(promise, known, patients):
+def on_side(truth, side):
+    """Which questions are about a finding that is there (1), or about one that is not (0)."""
+    return (truth == side) & (np.array(SEEN) != "No Finding")
+
+
+def choose_limits(promise, known, patients, alpha=ALPHA):
     """The highest doubt of an answer "absent", and of an answer "present", under a promise."""
     if promise == "one for all":
-        return (choose_threshold(known.wrong, known.doubt, patients),) * 2
+        return (choose_threshold(known.wrong, known.doubt, patients, alpha),) * 2
     return tuple(
-        choose_threshold(np.where(known.truth == side, known.wrong, np.nan), known.doubt, patients)
+        choose_threshold(
+            np.where(on_side(known.truth, side), known.wrong, np.nan), known.doubt, patients, alpha
+        )
         for side in (1, 0)
     )
 
@@ -187,62 +206,67 @@ def figures(stage, members, valid, stream, weights, seed=0):
     answer = program(stage, members, tuning)
     known, asked = answer(fitting), answer(stream)
     judged = np.isfinite(asked.wrong)
+    wrong = np.nan_to_num(asked.wrong)
     counted = np.repeat(weights[:, :, None], len(SEEN), axis=2)[:, judged]
-    wrong, doubt, truth = asked.wrong[judged], asked.doubt[judged], stream.truth[judged]
 
-    def share(of, inside=np.s_[:]):
-        return counted[:, inside] @ of[inside] / counted[:, inside].sum(axis=1)
+    def share(of, among=judged):
+        each = shares(among, stream.patients)
+        return weights @ (each * of).sum(axis=1) / (weights @ each.sum(axis=1))
 
+    at_80 = doubts.curve_figures(wrong[judged], asked.doubt[judged], counted)[1]
     found = {
-        ("", "risk at 80%"): doubts.curve_figures(wrong, doubt, counted)[1],
+        ("", "risk at 80%"): at_80,
         ("", "error rate"): share(wrong),
         ("", "refused"): weights @ (asked.doubt > 0.5).all(axis=1) / weights.sum(axis=1),
     }
     for promise in PROMISES:
-        said = given(asked, choose_limits(promise, known, fitting.patients))[judged]
+        said = given(asked, choose_limits(promise, known, fitting.patients))
         found |= {
             (promise, "risk"): share(wrong * said),
             (promise, "coverage"): share(said),
-            (promise, "missed"): share(wrong * said, truth == 1),
-            (promise, "false alarms"): share(wrong * said, truth == 0),
+            (promise, "missed"): share(wrong * said, on_side(stream.truth, 1)),
+            (promise, "false alarms"): share(wrong * said, on_side(stream.truth, 0)),
         }
     return found
 
 
-def over_draws(stage, members, valid, stream, draws):
+def over_draws(stage, programs, valid, stream, draws):
     """{(promise, measure): where nine of ten lie}, of thresholds chosen on other patients."""
     once = np.ones((1, len(stream.truth)))
-    found = [figures(stage, members, valid, stream, once, 1 + seed) for seed in range(draws)]
-    ends = {name: np.quantile([of[name][0] for of in found], [0.05, 0.95]) for name in found[0]}
-    return {
-        name: {"draws_low": float(low), "draws_high": float(high)}
-        for name, (low, high) in ends.items()
-    }
+    found = [
+        [figures(stage, members, valid, stream, once, 1 + seed) for members in programs]
+        for seed in range(draws)
+    ]
+    spread = {}
+    for name in found[0][0]:
+        values = [np.mean([of[name][0] for of in each]) for each in found]
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+        ends = {"draws_low": low, "draws_high": high}
+        spread[name] = {k: float(middle + np.sqrt(2) * (v - middle)) for k, v in ends.items()}
+    return spread
 
 
 def measure(valid, stream, resamples, draws):
     """Rows of one stream: every stage and measure, and its difference to the stage before."""
     count = len(stream.scores)
     weights = doubts.all_and_drawn(stream.patients, resamples)
-    out, values, spread = doubts.left_out(count, resamples), {}, {}
-    rest = [[m for m in range(count) if m != one] for one in range(count)]
+    luck, values, spread = doubts.luck_of_models(count, resamples), {}, {}
+    everyone = list(range(count))
+    rest = [[m for m in everyone if m != one] for one in everyone]
     for stage in STAGES:
         alone = stage == "one model"
-        everyone = list(range(count))
         programs = [[m] for m in everyone] if alone else [everyone]
         found = [figures(stage, members, valid, stream, weights) for members in programs]
-        without = (
-            [] if alone else [figures(stage, some, valid, stream, weights[:1]) for some in rest]
-        )
+        without = [figures(stage, some, valid, stream, weights[:1]) for some in rest if not alone]
         for name in found[0]:
             values[stage, name] = (
-                doubts.mean_of_models(np.array([of[name] for of in found]), out)
+                doubts.mean_of_models(np.array([of[name] for of in found]), luck)
                 if alone
                 else doubts.with_luck_of_models(
-                    found[0][name], np.array([of[name][0] for of in without]), out
+                    found[0][name], np.array([of[name][0] for of in without]), luck
                 )
             )
-        spread[stage] = over_draws(stage, programs[0], valid, stream, draws)
+        spread[stage] = over_draws(stage, programs, valid, stream, draws)
     rows = []
     if values["gate", ("", "refused")][0] > 0.2:
         del values["gate", ("", "risk at 80%")]
@@ -284,7 +308,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--resamples", type=int, default=200, help="of the patients")
-    parser.add_argument("--draws", type=int, default=50, help="of the patients thresholds are of")
+    parser.add_argument("--draws", type=int, default=30, help="of the patients thresholds are of")
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="folders of NIH's")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the result is stored")
     options = parser.parse_args()

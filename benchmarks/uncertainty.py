@@ -200,27 +200,36 @@ def all_and_drawn(patients, resamples):
     return np.concatenate([np.ones((1, len(patients))), drawn])
 
 
-def left_out(models, resamples, seed=0):
-    """Which model each row of ``all_and_drawn`` leaves out; −1, none, for row 0."""
-    return np.r_[-1, np.random.default_rng(seed).integers(models, size=resamples)]
+def luck_of_models(models, resamples, seed=0):
+    """How far each resample is moved by the luck of each model: [1 + R, M]; row 0 is not moved.
+
+    Normal numbers, divided so that their sums have the tails of Student's t with M − 1 degrees of
+    freedom: of so few models one knows the spread badly.
+    """
+    rng, free = np.random.default_rng(seed), models - 1
+    if free == 0:
+        return np.zeros((1 + resamples, 1))
+    drawn = rng.normal(size=(resamples, models))
+    drawn *= np.sqrt(free / rng.chisquare(free, size=(resamples, 1)))
+    return np.concatenate([np.zeros((1, models)), drawn])
 
 
-def with_luck_of_models(whole, rest, out):
+def with_luck_of_models(whole, rest, luck):
     """Figures [1 + R] of all models, on resampled patients, as if the models were others too.
 
     ``whole`` [1 + R] is of all M models; ``rest`` [M] of all patients without each of the models in
-    turn; ``out`` of ``left_out``. A figure without one model differs from that of all less than one
-    of M other models would, by the root of M − 1: the jackknife's factor (Efron 1982).
+    turn (the jackknife; Efron 1982); ``luck`` of ``luck_of_models``, the same for figures that are
+    compared.
     """
-    moved = np.sqrt(len(rest) - 1) * (np.asarray(rest)[out] - whole[0])
-    return whole + np.where(out < 0, 0, moved)
+    rest = np.asarray(rest, dtype=float)
+    return whole + np.sqrt((len(rest) - 1) / len(rest)) * luck @ (rest - rest.mean())
 
 
-def mean_of_models(figures, out):
+def mean_of_models(figures, luck):
     """The mean over models of figures [models, 1 + R], ``with_luck_of_models``."""
     whole, count = figures.mean(axis=0), len(figures)
     rest = (count * whole[0] - figures[:, 0]) / max(1, count - 1)
-    return with_luck_of_models(whole, rest, out)
+    return with_luck_of_models(whole, rest, luck)
 
 
 def interval(values, prefix=""):
@@ -309,9 +318,9 @@ def find_errors(passes, test, resamples):
 
     whole = mean(list(models), weights)
     rest = [mean([m for m in models if m != out], once) for out in tqdm(models, desc="without")]
-    out = left_out(len(single), resamples)
+    luck = luck_of_models(len(single), resamples)
     values = {
-        key: with_luck_of_models(of, np.array([each[key][0] for each in rest]), out)
+        key: with_luck_of_models(of, np.array([each[key][0] for each in rest]), luck)
         for key, of in whole.items()
     }
     return [
@@ -329,35 +338,50 @@ def side_figures(scores, truth, weights, kept=0.8):
     """{measure: [R]}, means of the labels, of one predictor that withholds by its own entropy.
 
     ``scores`` [N, L], ``truth`` [N, L] without NaN. Of each label the most doubtful answers are
-    withheld, so that ``kept`` of all are given. "missed": findings answered "absent".
+    withheld, so that ``kept`` of all are given. "missed": findings answered "absent". A label that
+    leaves nothing to divide by does not count.
     """
     found = []
     for p, y in zip(np.asarray(scores).T, (truth == 1).T, strict=True):
         wrong, order = (p > 0.5) != y, np.argsort(np.abs(0.5 - p), kind="stable")[::-1]
         w, sick, bad = weights[:, order], y[order], wrong[order]
         given = (w.cumsum(axis=1) <= kept * w.sum(axis=1, keepdims=True)) * w
+        every, missed = np.ones(len(y)), bad & sick
         found.append(
             {
-                "wrong": w @ bad / w.sum(axis=1),
-                "wrong, always the commoner answer": np.minimum(w @ sick, w @ ~sick)
-                / w.sum(axis=1),
-                "missed": w @ (bad & sick) / (w @ sick),
-                "wrong of the given": given @ bad / given.sum(axis=1),
-                "missed of the given": given @ (bad & sick) / np.maximum(given @ sick, 1),
-                "withheld with the finding": 1 - given @ sick / (w @ sick),
-                "withheld without it": 1 - given @ ~sick / (w @ ~sick),
-                "misses that are withheld": 1
-                - given @ (bad & sick) / np.maximum(w @ (bad & sick), 1),
+                "wrong": _share(w, bad, every),
+                "wrong, always the commoner answer": np.minimum(
+                    _share(w, sick, every), _share(w, ~sick, every)
+                ),
+                "missed": _share(w, missed, sick),
+                "wrong of the given": _share(given, bad, every),
+                "missed of the given": _share(given, missed, sick),
+                "withheld with the finding": 1 - given @ sick / _not_zero(w @ sick),
+                "withheld without it": 1 - given @ ~sick / _not_zero(w @ ~sick),
+                "misses that are withheld": 1 - given @ missed / _not_zero(w @ missed),
             }
         )
-    return {name: np.mean([each[name] for each in found], axis=0) for name in found[0]}
+    return {name: np.nanmean([each[name] for each in found], axis=0) for name in found[0]}
+
+
+def _share(weights, of, among):
+    return weights @ of / _not_zero(weights @ among)
+
+
+def _not_zero(values):
+    return np.where(values == 0, np.nan, values)
 
 
 def find_sides(passes, test, resamples):
-    """Rows of ``sides``: of one model, and of an ensemble about its own answers."""
-    single, truth = torch.cat(passes["one model"])[..., PLACES].numpy(), test.truth.to_numpy()
+    """Rows of ``sides``: of one model, and of an ensemble about its own answers.
+
+    No Finding is none, and those who "have" it are the healthy: it is left out.
+    """
+    findings = [n for n, label in enumerate(SEEN) if label != "No Finding"]
+    single = torch.cat(passes["one model"])[..., PLACES].numpy()[..., findings]
+    truth = test.truth.to_numpy()[:, findings]
     weights = all_and_drawn(test.rows["patient"], resamples)
-    out, models = left_out(len(single), resamples), range(len(single))
+    luck, models = luck_of_models(len(single), resamples), range(len(single))
     each = [side_figures(scores, truth, weights) for scores in single]
     whole = side_figures(single.mean(axis=0), truth, weights)
     rest = [
@@ -368,8 +392,8 @@ def find_sides(passes, test, resamples):
     for name in whole:
         without = np.array([of[name][0] for of in rest])
         for predictor, values in (
-            ("one model", mean_of_models(np.array([of[name] for of in each]), out)),
-            ("ensemble", with_luck_of_models(whole[name], without, out)),
+            ("one model", mean_of_models(np.array([of[name] for of in each]), luck)),
+            ("ensemble", with_luck_of_models(whole[name], without, luck)),
         ):
             rows.append({"predictor": predictor, "measure": name} | interval(values))
     return rows
@@ -386,16 +410,16 @@ def find_predictors(valid_passes, passes, valid, test, resamples):
     An ensemble holds all models; to know what other models would do, each is left out in turn.
     """
     weights = all_and_drawn(test.rows["patient"], resamples)
-    out, values = left_out(len(passes["one model"]), resamples), {}
+    luck, values = luck_of_models(len(passes["one model"]), resamples), {}
     for kind in tqdm(PREDICTORS, desc="predictors"):
         pairs = zip(mean_scores(valid_passes, kind), mean_scores(passes, kind), strict=True)
         figures = [predictor_figures(*pair, valid, test, weights) for pair in pairs]
         for name in figures[0]:
             table = np.array([figure[name] for figure in figures])
             if kind == "ensemble":  # row 0: of all; then without each
-                values[kind, name] = with_luck_of_models(table[0], table[1:, 0], out)
+                values[kind, name] = with_luck_of_models(table[0], table[1:, 0], luck)
             else:
-                values[kind, name] = mean_of_models(table, out)
+                values[kind, name] = mean_of_models(table, luck)
     return [
         {"predictor": kind, "measure": name}
         | interval(of)
@@ -538,7 +562,7 @@ def rank_correlation(scores, weights):
     )
 
 
-def log_parts(scores, truth, weights, out):
+def log_parts(scores, truth, weights, luck):
     """{part: log [1 + resamples]} of an ensemble's members, ``with_luck_of_models``."""
     members = range(len(scores))
     whole = parts_of(scores, truth, weights)
@@ -546,7 +570,7 @@ def log_parts(scores, truth, weights, out):
         parts_of(scores[[m for m in members if m != one]], truth, weights[:1]) for one in members
     ]
     return {
-        part: with_luck_of_models(np.log(whole[part]), np.log([of[part][0] for of in rest]), out)
+        part: with_luck_of_models(np.log(whole[part]), np.log([of[part][0] for of in rest]), luck)
         for part in PARTS
     }
 
@@ -582,14 +606,14 @@ def find_causes(runs, resamples):
         "another hospital": (other, np.ones(len(sex))),
     }
     weights = all_and_drawn(own.rows["patient"], resamples)
-    out, logs = left_out(len(runs["usual"]), resamples), {}
+    luck, logs = luck_of_models(len(runs["usual"]), resamples), {}
     for condition in tqdm(CONDITIONS, desc="conditions"):
         models = [run.model("last") for run in runs[condition]]
         scores = {
             id(split): members_of(models, split.images)[..., PLACES] for split in (own, other)
         }
         for name, (split, chosen) in sets.items():
-            of = log_parts(scores[id(split)], split.truth.to_numpy(), weights * chosen, out)
+            of = log_parts(scores[id(split)], split.truth.to_numpy(), weights * chosen, luck)
             logs |= {(condition, name, part): values for part, values in of.items()}
     levels = [
         {"condition": condition, "set": name, "part": part} | exp_interval(values)

@@ -224,8 +224,10 @@ def _draw_box(axis, place, name, text, share, marked):
         edgecolor=RED if marked else GREY, linewidth=3 if marked else 1, zorder=3,
     ))  # fmt: skip
     lines = textwrap.wrap(name, 17, break_long_words=False)  # as wide as Cardiomediastinum
+    shortest = min(range(len(lines)), key=lambda n: (len(lines[n]), -n))
+    lines[shortest] += text
     axis.text(
-        x, y, "\n".join(lines) + text, ha="center", va="center", linespacing=0.95, zorder=4,
+        x, y, "\n".join(lines), ha="center", va="center", linespacing=0.95, zorder=4,
         fontsize=12, color=ink_on(face),
     )  # fmt: skip
 

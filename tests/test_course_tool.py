@@ -260,6 +260,19 @@ def test_authoring_writes_clean_notebooks(place, capsys):
         course.author(place / "notebooks", ["99"])
 
 
+def test_authoring_tells_the_kernel_alone_that_it_writes(place):
+    scripts = place / "notebooks" / "scripts"
+    scripts.mkdir()
+    (scripts / "00_a.py").write_text(
+        "# %%\nimport os\nos.environ['CXR_AUTHOR'], len(os.environ['CXR_PROGRESS']) > 0\n"
+    )
+    before = dict(os.environ)
+    course.author(place / "notebooks", [])
+    assert dict(os.environ) == before
+    cell = nbformat.read(place / "notebooks" / "00_a.ipynb", as_version=4).cells[0]
+    assert cell.outputs[0]["data"]["text/plain"] == "('1', True)"
+
+
 def test_exercises_are_written_from_their_solutions_and_solved(place, capsys):
     """In the script, in the notebook, and answered in the copies; again and again the same."""
     scripts = place / "notebooks" / "scripts"

@@ -117,6 +117,14 @@ def test_a_notebook_holds_its_exercises_as_their_solutions_ask(path):
         assert needed in above
 
 
+def test_what_00_shows_is_nobodys_own_progress():
+    cells = nbformat.read(NOTEBOOKS[0], as_version=4).cells
+    (shown,) = [cell.outputs for cell in cells if cell.source == "exercises.progress()"]
+    rows = [line.split() for line in shown[0]["data"]["text/plain"].splitlines()]
+    done = [row[1] for row in rows if len(row) >= 4 and re.fullmatch(r"\d\d\w?", row[0])]
+    assert len(done) == len(NOTEBOOKS) and set(done) == {"0"}
+
+
 # --- The machinery --------------------------------------------------------------------------------
 
 

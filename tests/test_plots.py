@@ -170,6 +170,7 @@ def test_what_is_cut_off_is_measured_and_refused_when_notebooks_are_written(monk
     assert plots.overhang(whole) == 0
     assert plots.overhang(cut) > 0.5
     shown = []
+    monkeypatch.delenv("CXR_AUTHOR", raising=False)
     monkeypatch.setattr("IPython.display.display", lambda *args, **how: shown.append(args))
     plots.show(cut, "a long title")
     monkeypatch.setenv("CXR_AUTHOR", "1")

@@ -28,32 +28,33 @@ def test_resamples_take_all_images_of_a_patient_and_leave_one_model_out():
     for drawn in weights:
         assert pd.Series(drawn).groupby(patients).nunique().eq(1).all()
         assert drawn[[0, 1, 3]].sum() == 3
-    out = doubt.left_out(5, 200)
-    assert out[0] == -1
-    assert set(out[1:]) == set(range(5))
+
+
+def test_the_luck_of_models_has_the_tails_of_few_models():
+    """Half of Student's t: the mean of five normal numbers lies in 19 of 20 intervals."""
+    rng, inside = np.random.default_rng(1), []
+    luck = doubt.luck_of_models(5, 400)
+    assert (luck[0] == 0).all()
+    for _ in range(400):
+        figures = np.repeat(rng.normal(size=(5, 1)), 401, axis=1)
+        low, high = np.quantile(doubt.mean_of_models(figures, luck)[1:], [0.025, 0.975])
+        inside.append(low < 0 < high)
+    assert 0.92 < np.mean(inside) < 0.975
 
 
 def test_means_of_models_by_hand():
     figures = np.array([[1.0, 1.0, 10.0], [3.0, 3.0, 20.0], [8.0, 8.0, 60.0]])
-    # Means of all: 4, 4, 30. In the first column, of all patients, the mean without the last model
-    # is 2, without the first 5.5; a difference to all counts by the root of 2.
-    expected = [4.0, 4 - 2 * np.sqrt(2), 30 + 1.5 * np.sqrt(2)]
-    np.testing.assert_allclose(doubt.mean_of_models(figures, np.array([-1, 2, 0])), expected)
-
-
-def test_models_are_as_uncertain_as_the_standard_error_of_their_mean_says():
-    """Leaving one of five out, without the factor, would give half of it."""
-    rng = np.random.default_rng(0)
-    figures = np.repeat(rng.normal(size=(5, 1)), 4001, axis=1)
-    found = doubt.mean_of_models(figures, doubt.left_out(5, 4000))
-    standard_error = figures[:, 0].std(ddof=1) / np.sqrt(5)
-    assert found[1:].std() == pytest.approx(standard_error, rel=0.03)
-    assert found[0] == pytest.approx(figures[:, 0].mean())
+    luck = np.array([[0.0, 0, 0], [1, 0, 0], [0, 0, 2]])
+    # Means of all: 4, 4, 30. In the first column, of all patients, the means without each model are
+    # 5.5, 4.5 and 2, which is 1.5, .5 and −2 from their mean; times the root of 2/3.
+    expected = [4.0, 4 + 1.5 * np.sqrt(2 / 3), 30 - 4 * np.sqrt(2 / 3)]
+    np.testing.assert_allclose(doubt.mean_of_models(figures, luck), expected)
 
 
 def test_one_model_alone_has_no_luck_of_models():
     figures = np.array([[1.0, 2.0, 3.0]])
-    np.testing.assert_array_equal(doubt.mean_of_models(figures, np.array([-1, 0, 0])), [1, 2, 3])
+    found = doubt.mean_of_models(figures, doubt.luck_of_models(1, 2))
+    np.testing.assert_array_equal(found, [1, 2, 3])
 
 
 def test_an_interval_without_the_bootstraps_bias():
@@ -156,6 +157,22 @@ def test_those_who_are_withheld_by_hand():
             "misses that are withheld": 0.5,
         }
     )
+
+
+def test_sides_are_weighted_and_say_nothing_of_nobody():
+    rng = np.random.default_rng(0)
+    scores, truth = rng.random((40, 2)), (rng.random((40, 2)) < 0.4) * 1.0
+    times = np.r_[np.zeros(20), np.full(20, 2.0)]
+    weighted = doubt.side_figures(scores, truth, times[None])
+    repeated = np.repeat(np.arange(40), times.astype(int))
+    plain = doubt.side_figures(scores[repeated], truth[repeated], np.ones((1, 40)))
+    for name in ("wrong", "missed", "wrong, always the commoner answer"):
+        assert weighted[name][0] == pytest.approx(plain[name][0])
+    truth[:, 1] = 0  # nobody has it: neither missed nor found
+    alone = doubt.side_figures(scores[:, :1], truth[:, :1], np.ones((1, 40)))
+    both = doubt.side_figures(scores, truth, np.ones((1, 40)))
+    for name in ("missed", "missed of the given", "withheld with the finding"):
+        assert both[name][0] == pytest.approx(alone[name][0])
 
 
 class Trained:

@@ -22,6 +22,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -64,8 +65,11 @@ class CourseError(Exception):
 # --- One notebook --------------------------------------------------------------------------------
 
 
-def execute(notebook, folder, name):
-    """Execute a notebook from a fresh kernel, in place; ``folder`` is its working directory."""
+def execute(notebook, folder, name, **environment):
+    """Execute a notebook from a fresh kernel, in place; ``folder`` is its working directory.
+
+    ``environment`` is what its kernel's variables are beside those of this process.
+    """
     started, interrupted = [], []
 
     def on_cell_start(cell, cell_index):
@@ -91,7 +95,7 @@ def execute(notebook, folder, name):
         on_cell_start=on_cell_start,
     )
     try:
-        client.execute()
+        client.execute(env={**os.environ, **environment})
     except (CellExecutionError, CellTimeoutError, DeadKernelError, asyncio.CancelledError) as error:
         if interrupted:
             raise KeyboardInterrupt from None
@@ -378,14 +382,15 @@ def author(source, names):
     if not chosen:
         wanted = " or ".join(names) or "anything"
         raise CourseError(f"{source / 'scripts'}: no script whose name starts with {wanted}.")
-    os.environ["CXR_AUTHOR"] = "1"  # figures that are cut off are refused (plots.show)
+    # Figures that are cut off are refused (plots.show), and nobody's own progress is stored.
+    environment = {"CXR_AUTHOR": "1", "CXR_PROGRESS": f"{tempfile.mkdtemp()}/progress.json"}
     for path in chosen:
         print(f"{path.stem} … ", end="", flush=True)
         start = time.perf_counter()
         write_stubs(path)
         notebook = jupytext.read(path)
         try:
-            execute(notebook, source, path.stem)
+            execute(notebook, source, path.stem, **environment)
         except CourseError as error:
             failed = source.parent / "build" / "failed" / f"{path.stem}.ipynb"
             failed.parent.mkdir(parents=True, exist_ok=True)

@@ -271,8 +271,8 @@ def _by_the_gaps(heart, chest, heart_gap, chest_gap, source):
     hints=(
         "Make a second outline first: the pixels that differ by more than `least`. A pneumothorax "
         "makes pixels *darker*.",
-        "`changed = np.abs(with_it - without) > least`. Then count `lesion & ~changed` among the "
-        "lesion's pixels, and `changed & ~lesion` among the changed ones.",
+        "`changed = np.abs(with_it.astype(int) - without) > least`. Then count `lesion & ~changed` "
+        "among the lesion's pixels, and `changed & ~lesion` among the changed ones.",
     ),
 )
 def hidden_and_elsewhere(without, with_it, lesion, least):
@@ -281,8 +281,8 @@ def hidden_and_elsewhere(without, with_it, lesion, least):
     An enlarged heart changes nothing where it lies over the spine, which was white before; and the
     air of a pneumothorax also moves the heart.
 
-    without, with_it: arrays [H, W] of greys, 0 (black) to 255 (white): one film drawn without and
-        with the finding.
+    without, with_it: uint8 arrays [H, W] of greys, 0 (black) to 255 (white), as films come: one
+        drawn without and with the finding.
     lesion: a bool array [H, W], true where the finding itself lies.
     least: a pixel is changed if its two greys are more than this apart, not just by this.
     Returns two shares: *hidden*, of the pixels where the finding lies, those that it does not
@@ -290,7 +290,7 @@ def hidden_and_elsewhere(without, with_it, lesion, least):
     with the greys [10, 10, 200, 90, 90] without and [90, 10, 205, 40, 30] with it, the lesion
     [True, False, True, False, False] and 8 for least give 1/2 and 2/3.
     """
-    changed = np.abs(with_it - without) > least
+    changed = np.abs(with_it.astype(int) - without) > least
     hidden = (lesion & ~changed).sum() / lesion.sum()
     elsewhere = (changed & ~lesion).sum() / changed.sum()
     return hidden, elsewhere
@@ -303,7 +303,7 @@ def _draw_films(rng):
     moves = np.array([0, 1, 1, -1, 1, -1, 0, 0, 0, 0]) * (least + 20)
     moves[[0, 6]] = rng.choice([-least, least], 2)  # apart by just the limit: not changed
     without = rng.integers(90, 160, (1, 10)).astype(float)
-    yield without, without + moves[None, order], order[None] < 4, least
+    yield *_films(without, without + moves[None, order]), order[None] < 4, least
     for columns, least in enumerate(limits[1:], start=1):
         lesion, sign = np.zeros((2, 16, 24))
         top, left = rng.integers(0, 10), rng.integers(0, 8)
@@ -316,11 +316,24 @@ def _draw_films(rng):
         moves = sign * (least + rng.integers(1, 40, lesion.shape))
         moves += (sign == 0) * rng.integers(-least, least + 1, lesion.shape)
         moves[top + 1, left], moves[top, left + columns] = -least, least + 1
-        yield without, without + moves, lesion.astype(bool), least
+        yield *_films(without, without + moves), lesion.astype(bool), least
+
+
+def _films(*greys):
+    return (grey.astype(np.uint8) for grey in greys)
 
 
 def _outlines(without, with_it, least):
-    return np.abs(with_it - without) > least
+    return np.abs(with_it.astype(int) - without) > least
+
+
+@hidden_and_elsewhere.mistake(
+    "uint8 holds no negative number: 100 − 103 becomes 253, and a little darker counts as much "
+    "brighter. Make whole numbers with a sign of the greys first: `.astype(int)`."
+)
+def _wrapped(without, with_it, lesion, least):
+    changed = np.abs(with_it - without) > least
+    return (lesion & ~changed).sum() / lesion.sum(), (changed & ~lesion).sum() / changed.sum()
 
 
 @hidden_and_elsewhere.mistake(
@@ -328,7 +341,7 @@ def _outlines(without, with_it, least):
     "heart leaves less in the way, the film turns darker, and that is a change, too."
 )
 def _only_whiter(without, with_it, lesion, least):
-    changed = with_it - without > least
+    changed = with_it.astype(int) - without > least
     return (lesion & ~changed).sum() / lesion.sum(), (changed & ~lesion).sum() / changed.sum()
 
 
@@ -355,7 +368,7 @@ def _crossed(without, with_it, lesion, least):
     "are *more* than that apart."
 )
 def _by_just_least(without, with_it, lesion, least):
-    changed = np.abs(with_it - without) >= least
+    changed = np.abs(with_it.astype(int) - without) >= least
     return (lesion & ~changed).sum() / lesion.sum(), (changed & ~lesion).sum() / changed.sum()
 
 

@@ -18,7 +18,7 @@ from cxrlib.exercises.core import difference, exercise
     ),
 )
 def kept_epochs(bce, penalty, auroc):
-    """What the published penalty can change: which epoch's weights are kept.
+    """What the published penalty can change, at the same learning rates: which weights are kept.
 
     Trained from the same seed, flat BCE and the published step loss pass through the same weights
     in every epoch. But the step's validation loss is BCE plus penalty.
@@ -122,6 +122,7 @@ def _draw_images(rng):
     for shape in ((2, 3), (9, 12)):
         image = rng.integers(20, 90, shape)
         image[0, 0], image[0, 1], image[1, 0] = 210, 95, 95  # one is brightest, two are equal
+        image[1, 1] = 0  # and one is black
         yield (image,)
         yield (np.round(255 * (image / 255) ** 0.5).astype(int),)
 

@@ -107,8 +107,8 @@ if same:
 
 # %% [markdown]
 # *Edema* is water in the lungs, here in both; *Pleural Effusion* is fluid around a lung, here at the bottom, on the
-# patient's right. The dark
-# bubble at the lower right is the stomach. One child scores above its parent, though pneumonia is a kind of consolidation:
+# patient's right, which is at your left. The dark
+# bubble at the lower right of the picture is the stomach. One child scores above its parent, though pneumonia is a kind of consolidation:
 # such contradictions are what the paper's loss is to prevent. (*Uncertain*, below, stands for images about which
 # nothing was said.)
 #
@@ -252,7 +252,7 @@ else:
 # (11, a reading room that puts all of it together, is to follow.)
 #
 # Every notebook runs alone and in any order. What an earlier one made is found again, or made again. Each asks before it
-# tells: where it says **guess**, say a number or a name aloud, or write it down, before you run the cell. And each ends with
+# tells: where it says **guess**, say a number or a name aloud, or write it down, before you run the cell; where it is about a picture, below the picture. And each ends with
 # exercises that check themselves.
 
 # %% [markdown]

@@ -264,12 +264,24 @@ panels(
     "finished film.",
     columns=4,
 )
+spots = {
+    "in the lung": (0.45, 0.24),
+    "behind the heart": (0.62, 0.55),
+    "behind the spine": (0.78, 0.5),
+}
+for name, (down, across) in spots.items():
+    spot = np.s_[
+        int(down * SIZE) - 4 : int(down * SIZE) + 4, int(across * SIZE) - 4 : int(across * SIZE) + 4
+    ]
+    print(
+        f"scattered rays for each straight one, {name}: {strayed[spot].sum() / direct[spot].sum():.1f}"
+    )
 
 # %% [markdown]
 # By the patient. Scattered rays come from everywhere, so they carry hardly any picture. Thick tissue stops
-# them, too, but the straight ones even more: the *share* of scattered rays grows with thickness, and behind
-# the spine and below the diaphragm there are more of them than of the straight ones. That is why so little is
-# seen there. A grid of lead strips before the detector takes most of them away; at the bedside there is often
+# them, too, but the straight ones even more: the *share* of scattered rays grows with thickness, as the numbers above
+# say. Behind the heart and the lower spine there are more of them than of straight ones. That is why so little is seen
+# there. A grid of lead strips before the detector takes most of them away; at the bedside there is often
 # none. The last step, the *window*, chooses which range of what arrives becomes black to white.
 #
 # ## Which way round?
@@ -490,7 +502,7 @@ def before_and_after(names, title, alt):
 # %% [markdown]
 # ### Is it normal?
 #
-# - **No Finding**: none of the abnormalities; devices are allowed. *One sees* an ordinary chest. *Confused
+# - **No Finding**: none of the abnormalities. *One sees* an ordinary chest. *Confused
 #   with* anything faint enough to miss.
 #
 # **Guess**: which of these three films carry the label *No Finding*?
@@ -608,8 +620,8 @@ before_and_after(
 # The white line across the right lung with edema is fluid in a fissure. And the outline of the atelectasis
 # holds more than its plates: a lung that shrinks pulls diaphragm, heart and windpipe with it.
 #
-# One name can have several faces. **Guess** which of the three below is an atelectasis, and which two are no
-# consolidation of a lobe although their name says pneumonia.
+# One name can have several faces. **Guess** which of the three below is an atelectasis, and what the other
+# two are.
 
 # %% tags=["nbval-ignore-output"]
 exercises.guess("01.8")
@@ -646,7 +658,7 @@ for number, study in enumerate(faces, start=1):
 # - **Pneumothorax**: air between lung and wall. *One sees* the lung's edge as a fine line, and **beyond it no
 #   vessels**. *Confused with* a fold of skin, the edge of the shoulder blade, a tube.
 # - **Pleural Effusion**: fluid between lung and wall. *One sees*, standing, a blunt angle, then white that
-#   climbs at the side (the *meniscus*); lying, a veil. *Confused with* collapse or consolidation at the base,
+#   climbs at the side (the *meniscus*). *Confused with* collapse or consolidation at the base,
 #   a raised diaphragm.
 # - **Pleural Other**: the rest, which is thickening, scars, calcium. *One sees* a white rim or plaques along
 #   the wall. *Confused with* an old effusion, fat or muscle under the ribs.
@@ -866,7 +878,8 @@ answer(3)
 answer(4)
 
 # %% [markdown]
-# A round lesion, where nothing round belongs. (*Lung Opacity* only follows from it, as the hierarchy says.)
+# A round lesion, where nothing round belongs. (*Lung Opacity* only follows from it, by CheXpert's own hierarchy, which the phantom keeps; in the paper's graph of 00
+# the two stand side by side.)
 # From the front it lies mostly *behind the heart*: here it shines through, on many a real film it hardly does.
 # Two views at right angles tell where a thing is; one never
 # does.
@@ -974,7 +987,7 @@ for visit in visits:
 # %% [markdown]
 # After an accident: broken ribs on the patient's right, fluid in both angles, a haze in the lungs, and
 # devices. The ribs stay broken, and the port and the electrodes stay; the chest tube is gone at the second
-# visit, which was in bed. And at the third there is a pneumothorax on the left: the lung has drawn back from
+# visit, which was in bed, as the third was. And at the third there is a pneumothorax on the left: the lung has drawn back from
 # the wall. You saw that the haze faded? The numbers say so; the films, taken in other ways, hardly do.
 
 # %% [markdown]

@@ -254,7 +254,7 @@ column = {
 }
 fig = plots.intervals(
     column["kappa"],
-    "Readers agree on the size of heart and aorta, less on consolidation",
+    "Readers agree on the heart's size and on pneumothorax, less on consolidation",
     "kappa between two readers of one image (0: chance, 1: perfect)",
     column["kappa_low"],
     column["kappa_high"],
@@ -284,7 +284,8 @@ column["kappa"].round(2)
 # of this course trains on its labels.
 #
 # With the phantom the truth is known, and two labelers err on purpose: one reads reports (the table's name for
-# its labels is `report`), one is like VisualCheXbert (`visualchexbert`; the course's default). Here is how
+# its labels is `report`), one is like VisualCheXbert (`visualchexbert`, called *image-like* below; the course's default). Only the
+# labels that a model *learns* from are theirs: validation and test images keep the truth. Here is how
 # often. "Finds" is the share of images on which the finding is drawn that get a yes; a reader who names
 # Pneumonia does not always name the opacity that it is, so a finding that is only *implied* by another has a
 # rate of its own; "invents", of those without it.
@@ -402,7 +403,7 @@ if knows_truth:
               color="#8a5f00")  # fmt: skip
     axis.plot([turns] * 2, [0, report_kappa.max()], "--", color=plots.GREY)
     axis.set(xlim=(0, 3), ylim=(0, 1.02), ylabel="mean kappa with the truth",
-             xlabel="image-like labeler's errors, as a multiple of those assumed")  # fmt: skip
+             xlabel="image-like labeler's errors, as a multiple of those assumed\n(mean of the observations without No Finding)")  # fmt: skip
     axis.set_title(f"With {turns:.1f} times the errors, the order turns", loc="left", fontsize=13)
     plots.show(
         fig,
@@ -431,7 +432,7 @@ nih_targets(examples).T.rename_axis("observation")
 
 # %% [markdown]
 # NaN reads "nobody looked": NIH has no name for fractures, devices or an enlarged mediastinum, so even its
-# `No Finding` says nothing of these three, and no of ten. `Lung Opacity` is a wider word than NIH's
+# `No Finding` says nothing of these three, and says *no* to ten. `Lung Opacity` is a wider word than NIH's
 # Infiltration, which counts as one: a normal chest has no opacity (0), but where something else was found,
 # a mass or a hernia, nobody said whether the lung is opaque as well (NaN). And a hernia is not `No Finding`,
 # though it is none of the other thirteen.

@@ -109,7 +109,7 @@ plots.show(
 # %% [markdown]
 # ## What if a label is not known?
 #
-# A radiograph of the NIH collection was never checked for devices. Is `Other` present? **Guess** for each of the
+# A radiograph of the NIH collection was never checked for devices, as in the first two rows below. Is `Other` present? **Guess** for each of the
 # three rows below: yes, no, or nobody knows.
 
 # %% tags=["nbval-ignore-output"]
@@ -159,14 +159,15 @@ print(f"images with nothing labelled (Uncertain): {prevalence['Uncertain']:.1%}"
 
 # %% [markdown]
 # On fifteen edges it must be so: the parent is the OR of its children. On the other five, below an observation or
-# `Abnormal`, it is as these labels happen to be. Watch Cardiomegaly below.
+# `Abnormal`, it is as these labels happen to be.
 #
 # ## Labels break the hierarchy
 #
 # A radiologist who writes "pneumonia" does not always add "consolidation". `violations` counts, for every edge,
 # the images with the child and without the parent (its column `hard`; the other, `soft`, is for scores and comes
 # below). The rows are shares of the images with the child, for the reports' labels (`report`), the image-like
-# ones and the truth. **Guess**: on which kind of edge can it never happen, whoever labels?
+# ones and the truth. **Guess**: which of these three break the hierarchy at all, and of the images with Pneumonia, how
+# many lack their Consolidation in the reports?
 
 # %% tags=["nbval-ignore-output"]
 exercises.guess("03.4")
@@ -198,7 +199,8 @@ shares[(shares > 0).any(axis=1)].round(2)
 
 # %% [markdown]
 # Only edges whose parent is an observation, or `Abnormal`, ever appear in this table. Where a group is the OR of
-# its children, it cannot be contradicted.
+# its children, it cannot be contradicted. And even the truth breaks `Abnormal` → `Other`: a chest with a pacemaker and nothing
+# else is *No Finding*, so not abnormal, and yet has a device.
 #
 # ## And real ones? All 223,414 of CheXpert
 #
@@ -226,7 +228,7 @@ broken["share"] = (broken["hard"] / broken["child is present"]).round(3)
 broken.loc[broken["hard"] > 0, ["child is present", "hard", "share"]]
 
 # %% [markdown]
-# Three edges. Who writes "cardiomegaly" does not add "the cardiomediastinum is enlarged": that goes without
+# Three edges. Of Cardiomegaly there are 2.5 times as many images as of its parent. Who writes "cardiomegaly" does not add "the cardiomediastinum is enlarged": that goes without
 # saying. Who writes "pneumonia" is mostly silent of consolidation too, and sometimes doubts or denies it
 # (notebook 02). `Abnormal` → `Other` breaks for another reason: CheXpert calls a chest with a pacemaker and
 # nothing else `No Finding`.
@@ -261,7 +263,10 @@ changed[changed["before"] != changed["after"]]
 closed = hierarchy.close(targets)
 changed = ((closed == 1) & (targets != 1)).sum()
 
-print("contradicted edges of images before:", hierarchy.violations(targets)["hard"].sum())
+print(
+    "pairs of an image and an edge that it contradicts, before:",
+    hierarchy.violations(targets)["hard"].sum(),
+)
 print("after:                              ", hierarchy.violations(closed)["hard"].sum())
 print("labels changed:", ", ".join(sorted(changed[changed > 0].index)))
 print(f"share of all labels: {changed.sum() / targets.size:.1%}")

@@ -717,7 +717,7 @@ print(f"after 2,000 steps of training, flat and step differ by at most {apart:.1
 # One vote in five. The best single number for several targets is their mean: cross-entropy counts votes.
 #
 # The product never ties anything. It pulls the child down until its pull, from two edges, is as weak as the
-# label's push: with the formula above, at $1 / (21 \cdot (0.5 + 0.5))$. That is still above the parents.
+# label's push: with the formula above, the parents being near 0, at $1 / (21 \cdot (0.5 + 0.5))$. That is still above the parents.
 #
 # With wrong labels, then, the hinge buys coherence with the child. The product pays more, by BCE, and gets less:
 # no contradiction at a threshold of 0.5, but a child that still scores above its parents.
