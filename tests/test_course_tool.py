@@ -4,8 +4,10 @@ import gc
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import course
@@ -210,6 +212,53 @@ def test_a_failure_beside_others_is_named_and_ends_the_run(place):
     assert not (place / "build/pages/index.html").exists()
 
 
+def test_ctrl_c_ends_all_that_run_at_once(place):
+    """Sent to the command alone, as an editor's stop button does, while both are in a cell."""
+    for name in ("00_first", "01_second"):
+        write(
+            place / "notebooks", name, f"open('{name}', 'w').close()\nimport time\ntime.sleep(90)"
+        )
+    command = [*as_command(place), "run", "--processes", "2"]
+    tool = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    for name in ("00_first", "01_second"):
+        while not (place / "notebooks" / name).exists():
+            assert tool.poll() is None
+            time.sleep(0.1)
+    tool.send_signal(signal.SIGINT)
+    said, trouble = tool.communicate(timeout=30)
+    assert tool.returncode == 130 and said.count("Interrupted. What is done is kept") == 1
+    assert "Traceback" not in trouble
+    assert not list((place / "build" / "course").glob("*.json"))
+
+
+def test_a_process_that_is_killed_is_named(place):
+    kill = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)"
+    write(place / "notebooks", "00_first", kill)
+    write(place / "notebooks", "01_second", "fine = 1")
+    command = [*as_command(place), "run", "--processes", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert done.returncode == 1
+    assert "00_first: its process was ended by signal 9, perhaps for want of memory" in done.stderr
+
+
+def test_a_record_that_is_cut_off_counts_as_none(place, capsys):
+    write(place / "notebooks", "00_first", "fine = 1")
+    run(place)
+    (place / "build" / "course" / "00_first.json").write_text('{"inputs": "a')
+    run(place)
+    assert "up to date" not in capsys.readouterr().out
+
+
+def test_pages_show_nobodys_progress(place, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXR_PROGRESS", str(tmp_path / "my own.json"))
+    write(place / "notebooks", "00_first", "import os\nprint(os.environ['CXR_PROGRESS'])")
+    run(place)
+    result = nbformat.read(place / "build/course/00_first.ipynb", as_version=4)
+    assert "my own" not in result.cells[1].outputs[0].text
+
+
 def environment():
     return {name: value for name, value in os.environ.items() if name != "CXR_DATA"}
 
@@ -281,6 +330,10 @@ def test_exercises_are_written_from_their_solutions_and_solved(place, capsys):
     text = f"# %%\n{imports}\n\n# %%\nexercises.check(edge_penalty)\n\n# %%\n1 + 1\n"
     (scripts / "04_a.py").write_text(text)
     course.author(place / "notebooks", [])
+    (scripts / "05_b.py").write_text("# %%\nexercises.check(nobody_asks_this)\n")
+    with pytest.raises(course.CourseError, match="05_b.py: No exercise is called 'nobody_asks_th"):
+        course.author(place / "notebooks", ["05"])
+    (scripts / "05_b.py").unlink()
     written = (scripts / "04_a.py").read_text()
     stub = course.find("edge_penalty").cell()
     assert written == text.replace("exercises.check(edge_penalty)", stub)
@@ -291,11 +344,16 @@ def test_exercises_are_written_from_their_solutions_and_solved(place, capsys):
     assert (scripts / "04_a.py").read_text() == written
     course.solve(place / "notebooks", place / "answered")
     solved = nbformat.read(place / "answered" / "04_a.ipynb", as_version=4)
+    assert solved.cells[1].outputs == [] and "jupytext" not in solved.metadata
     assert "return 1 - children[parents == 0].mean()" in solved.cells[1].source
     assert "..." not in solved.cells[1].source
     course.execute(solved, place, "04_a")
     assert solved.cells[1].outputs[0].text.startswith("✓ Right")
-    assert "04_a.ipynb" in [path.name for path in (place / "notebooks").iterdir()]
+    for folder in (place / "answered", place / "notebooks"):
+        before = (folder / "04_a.ipynb").read_bytes()
+        with pytest.raises(course.CourseError, match="is there already"):
+            course.solve(place / "notebooks", folder)
+        assert (folder / "04_a.ipynb").read_bytes() == before
 
 
 def test_a_learners_copies_have_no_outputs_and_are_never_overwritten(place):

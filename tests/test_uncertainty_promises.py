@@ -475,6 +475,18 @@ def test_control_over_the_graph_keeps_its_promise_on_a_chain():
     assert np.mean(wrong) > 0.04, "and it is used, not wasted"
 
 
+def test_a_graph_over_which_alpha_cannot_be_divided_is_refused():
+    """Each half of a diamond would have all of it: with both wrong, two times as many errors."""
+    names = ["Abnormal", "Opacity", "Cardiac", "Cardiomegaly"]
+    edges = [(names[0], names[1]), (names[0], names[2]), (names[1], names[3]), (names[2], names[3])]
+    scores = pd.DataFrame(0.5, index=range(3), columns=names)
+    arguments = scores, scores.round(), np.arange(3), scores
+    with pytest.raises(ValueError, match="Opacity and Cardiac both lie above Cardiomegaly"):
+        tree_control(*arguments, Hierarchy(names, edges), 0.1)
+    nested = Hierarchy(names, [*edges, ("Opacity", "Cardiac")])
+    assert not tree_control(*arguments, nested, 0.1).to_numpy().any()
+
+
 def test_p_values_of_control_over_the_graph_count_patients():
     """By hand: ten patients without, one with nine alike images that would count as nine."""
     two = Hierarchy(["Abnormal", "Fracture"], [("Abnormal", "Fracture")])

@@ -96,7 +96,13 @@ def execute(notebook, folder, name, **environment):
     )
     try:
         client.execute(env={**os.environ, **environment})
-    except (CellExecutionError, CellTimeoutError, DeadKernelError, asyncio.CancelledError) as error:
+    except (
+        CellExecutionError,
+        CellTimeoutError,
+        DeadKernelError,
+        RuntimeError,  # of jupyter_client: the kernel did not start
+        asyncio.CancelledError,
+    ) as error:
         if interrupted:
             raise KeyboardInterrupt from None
         raise CourseError(_explain(error, notebook, name, started)) from error
@@ -105,14 +111,18 @@ def execute(notebook, folder, name, **environment):
 
 
 def _explain(error, notebook, name, started):
+    if not started:
+        return f"{name}: its kernel did not start: {error}"
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     number = next(n for n, cell in enumerate(code, start=1) if cell is started[-1])
     if isinstance(error, CellTimeoutError):
         reason = f"It was stopped after {SECONDS_PER_CELL / 60:.0f} minutes."
     elif isinstance(error, DeadKernelError):
         reason = "Its Python process ended, perhaps for want of memory."
-    else:
+    elif isinstance(error, CellExecutionError):
         reason = f"{error.ename}: {error.evalue}"
+    else:
+        reason = f"{type(error).__name__}: {error}"
     return f"{name}: code cell {number} failed.\n\n{_indent(started[-1].source)}\n\n{reason}"
 
 
@@ -173,20 +183,39 @@ def run_at_once(names, processes):
     print(
         f"{len(order)} notebooks, {processes} at a time; those that train come first.", flush=True
     )
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    failed = threading.Event()
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}  # unless it is told otherwise
+    running, failed, stopped = {}, threading.Event(), threading.Event()
 
     def one(name):
+        if failed.is_set() or stopped.is_set():
+            return
         command = [sys.executable, __file__, "run", "--only", name]
-        if not failed.is_set() and subprocess.run(command, env=environment).returncode:
+        # Of its own session: Ctrl-C reaches this process alone, which passes it on once.
+        child = subprocess.Popen(command, env=environment, start_new_session=True)
+        running[name] = child
+        if stopped.is_set():
+            child.send_signal(signal.SIGINT)
+        code = child.wait()
+        del running[name]
+        if code and not stopped.is_set():
             failed.set()
+            if code < 0:
+                reason = f"its process was ended by signal {-code}, perhaps for want of memory"
+                print(f"\n{name}: {reason}.", file=sys.stderr, flush=True)
+            if running:
+                print(f"Still running: {', '.join(sorted(running))} …", flush=True)
 
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ThreadPoolExecutor(processes) as pool:
         try:
             list(pool.map(one, order))
         except KeyboardInterrupt:
-            failed.set()
+            stopped.set()
+            for child in list(running.values()):
+                child.send_signal(signal.SIGINT)
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
     return not failed.is_set()
 
 
@@ -200,25 +229,17 @@ def stale(source, build, package, environment):
     ]
 
 
-def run(source, build, package, environment, only=None):
-    """Execute what is not up to date, write pages and index; returns the index's path.
-
-    With ``only`` one notebook is executed, and no page written: returns None.
-    """
-    notebooks = sorted(source.glob(f"{only or '*'}.ipynb"))
+def run(source, build, package, environment):
+    """Execute what is not up to date, write pages and index; returns the index's path."""
+    notebooks = sorted(source.glob("*.ipynb"))
     if not notebooks:
         raise CourseError(f"{source}: no notebooks here.")
     executed, pages = build / "course", build / "pages"
-    for folder in (executed, pages):
-        folder.mkdir(parents=True, exist_ok=True)
+    pages.mkdir(parents=True, exist_ok=True)
     entries = []
     for number, path in enumerate(notebooks, start=1):
-        if not only:
-            print(f"[{number}/{len(notebooks)}] {path.stem} … ", end="", flush=True)
-        seconds, fresh = _run_one(path, executed / path.name, package, environment)
-        if only:
-            print(f"{path.stem}: {seconds:.0f} s", flush=True)
-            return None
+        print(f"[{number}/{len(notebooks)}] {path.stem} … ", end="", flush=True)
+        seconds, fresh = run_one(path, build, package, environment)
         print(f"{seconds:.0f} s" if fresh else f"up to date ({seconds:.0f} s when it ran)")
         result = nbformat.read(executed / path.name, as_version=4)
         page = pages / f"{path.stem}.html"
@@ -240,13 +261,17 @@ def _is_fresh(result, inputs):
     """How many seconds a result took that is of these inputs; else None."""
     record = result.with_suffix(".json")
     if record.is_file() and result.is_file():
-        known = json.loads(record.read_text(encoding="utf-8"))
-        if known["inputs"] == inputs:
-            return known["seconds"]
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # cut off: it runs again
+            known = json.loads(record.read_text(encoding="utf-8"))
+            if known["inputs"] == inputs:
+                return float(known["seconds"])
     return None
 
 
-def _run_one(path, result, package, environment):
+def run_one(path, build, package, environment):
+    """Execute a notebook into ``build`` unless it is up to date: (seconds, whether it ran now)."""
+    result = build / "course" / path.name
+    result.parent.mkdir(parents=True, exist_ok=True)
     record, inputs = result.with_suffix(".json"), _inputs(path, package, environment)
     if (seconds := _is_fresh(result, inputs)) is not None:
         return seconds, False
@@ -254,7 +279,7 @@ def _run_one(path, result, package, environment):
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     try:
-        execute(notebook, path.parent, path.stem)
+        execute(notebook, path.parent, path.stem, **nobodys_progress())
     except CourseError as error:
         raise CourseError(f"{error}\n\nThe notebook up to there: {result}") from error
     finally:
@@ -262,6 +287,11 @@ def _run_one(path, result, package, environment):
     seconds = time.perf_counter() - start
     record.write_text(json.dumps({"inputs": inputs, "seconds": seconds}), encoding="utf-8")
     return seconds, True
+
+
+def nobodys_progress():
+    """Variables with which a kernel neither shows nor changes what a learner has done."""
+    return {"CXR_PROGRESS": str(Path(tempfile.mkdtemp()) / "progress.json")}
 
 
 def fingerprint(paths, environment, phantom):
@@ -350,29 +380,44 @@ def copy(source, folder):
 
     What the learner has written is never overwritten; a copy that was removed is made anew.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("*.ipynb")):
-        own = folder / path.name
-        if own.exists():
-            continue
-        notebook = nbformat.read(path, as_version=4)
-        notebook.metadata.pop("jupytext", None)  # not paired with the authors' scripts
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell["outputs"], cell["execution_count"] = [], None
-        nbformat.write(notebook, own)
+        if not (folder / path.name).exists():
+            notebook = nbformat.read(path, as_version=4)
+            for cell in notebook.cells:
+                _empty(cell)
+            _write_copy(notebook, folder / path.name)
 
 
 def solve(source, folder):
     """Copies of the notebooks with every exercise answered: for teachers, and to be tested."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.glob("*.ipynb")):
+    paths = sorted(source.glob("*.ipynb"))
+    if there := [path.name for path in paths if (folder / path.name).exists()]:
+        raise CourseError(
+            f"{folder / there[0]} is there already, and somebody may have written in it. "
+            "Name another folder, or remove it."
+        )
+    for path in paths:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             if cell.cell_type == "code" and (exercise := exercise_in(cell.source)) is not None:
                 cell["source"] = exercise.cell(solved=True)
-        nbformat.write(notebook, folder / path.name)
-    print(f"{folder}: {len(list(folder.glob('*.ipynb')))} notebooks, answered")
+                _empty(cell)
+        _write_copy(notebook, folder / path.name)
+    print(f"{folder}: {len(paths)} notebooks, answered")
+
+
+def _empty(cell):
+    if cell.cell_type == "code":
+        cell["outputs"], cell["execution_count"] = [], None
+
+
+def _write_copy(notebook, path):
+    """A whole copy or none, which is not paired with the authors' scripts."""
+    notebook.metadata.pop("jupytext", None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    nbformat.write(notebook, partial)
+    partial.replace(path)
 
 
 def author(source, names):
@@ -383,11 +428,14 @@ def author(source, names):
         wanted = " or ".join(names) or "anything"
         raise CourseError(f"{source / 'scripts'}: no script whose name starts with {wanted}.")
     # Figures that are cut off are refused (plots.show), and nobody's own progress is stored.
-    environment = {"CXR_AUTHOR": "1", "CXR_PROGRESS": f"{tempfile.mkdtemp()}/progress.json"}
+    environment = {"CXR_AUTHOR": "1", **nobodys_progress()}
     for path in chosen:
         print(f"{path.stem} … ", end="", flush=True)
         start = time.perf_counter()
-        write_stubs(path)
+        try:
+            write_stubs(path)
+        except KeyError as error:
+            raise CourseError(f"{path}: {error.args[0]}") from error
         notebook = jupytext.read(path)
         try:
             execute(notebook, source, path.stem, **environment)
@@ -409,8 +457,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run")
-    running.add_argument("--only", metavar="NAME", help="one notebook, without pages")
-    running.add_argument("--processes", type=int, default=cpu_count() + 1)
+    running.add_argument("--only", help=argparse.SUPPRESS)  # what ``run_at_once`` calls
+    running.add_argument("--processes", type=int, default=min(4, cpu_count() + 1))
     commands.add_parser("author").add_argument("names", nargs="*")
     for name in ("copy", "solve"):
         commands.add_parser(name).add_argument("folder", type=Path)
@@ -428,18 +476,21 @@ def main(arguments=None):
             if not os.path.isdir(data):
                 raise CourseError(f"CXR_DATA={data}: no such folder.")
         place = ROOT / "notebooks", ROOT / "build", ROOT / "cxrlib", data
-        waiting = [] if options.only else stale(*place)
+        if options.only:
+            path = place[0] / f"{options.only}.ipynb"
+            print(f"{path.stem}: {run_one(path, *place[1:])[0]:.0f} s", flush=True)
+            return 0
+        waiting = stale(*place)
         processes = min(options.processes, len(waiting))
         if processes > 1 and not run_at_once(waiting, processes):
             return 1
-        index = run(*place, only=options.only)
-        if options.only:
-            return 0
+        index = run(*place)
     except CourseError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. What is done is kept: the same command goes on from here.")
+        if not getattr(options, "only", None):
+            print("\nInterrupted. What is done is kept: the same command goes on from here.")
         return 130
     print(f"\nThe pages to read: {index.as_uri()}\nTo try things yourself: make lab")
     return 0

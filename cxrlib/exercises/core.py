@@ -5,6 +5,7 @@ import copy
 import importlib
 import inspect
 import pkgutil
+import re
 import textwrap
 import traceback
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ class Exercise:
         self.draw = draw
         return draw
 
-    def property(self, judge):
+    def judged_by(self, judge):
         """``judge(answer, *arguments)`` says in a sentence what is wrong, or None.
 
         Without one an answer is right where it returns what the solution returns. With one, any
@@ -73,7 +74,7 @@ class Exercise:
     def behaviour(self, trial):
         """``trial(answer, *arguments)`` is given the learner's function itself, to call it as often
         as it likes, and says in a sentence what is wrong with it, or None. It comes after the
-        comparison with the solution, or the property.
+        comparison with the solution, or the judge.
         """
         self.trial = trial
         return trial
@@ -90,7 +91,7 @@ class Exercise:
     def stub(self):
         """The solution with an empty body: what the learner starts from."""
         source = textwrap.dedent(inspect.getsource(self.solution))
-        lines = source[source.index("def ") :].splitlines(keepends=True)
+        lines = _from_def(source).splitlines(keepends=True)
         body = lines[_end_of_docstring(self.solution, lines) :]
         head = "".join(lines[: len(lines) - len(body)])
         return f"{head}    ...  # your code\n"
@@ -106,7 +107,7 @@ class Exercise:
     def text(self):
         """The solution's source, without its decorator."""
         source = textwrap.dedent(inspect.getsource(self.solution))
-        return source[source.index("def ") :].rstrip() + "\n"
+        return _from_def(source).rstrip() + "\n"
 
     def verdict(self, answer, seed=None):
         """None if ``answer`` is right; else a sentence on what is wrong, or not yet done."""
@@ -122,25 +123,30 @@ class Exercise:
         if given != wanted:
             return f"Expected the arguments ({', '.join(wanted)}), got ({', '.join(given)})."
         cases = list(self.draw(np.random.default_rng(seed)))
-        found = [self._one(answer, case) for case in cases]
+        results = [_called(answer, case) for case in cases]
+        found = [self._one(answer, *of, case) for of, case in zip(results, cases, strict=True)]
         wrong = [message for message in found if message]
         if not wrong:
             return None
         for function, says in self.mistakes:
-            if _alike(answer, function, cases):
+            if _alike(results, [_called(function, case) for case in cases]):
                 return f"{says}\n{wrong[0]}"
         return wrong[0]
 
-    def _one(self, answer, arguments):
+    def _one(self, answer, result, stopped, arguments):
         """What is wrong with an answer to one input, in a sentence; or None."""
+        if stopped:
+            return stopped
         try:
-            result = answer(*copy.deepcopy(arguments))
-        except Exception as error:
-            return _told(error, answer)
-        if self.judge is not None:
-            wrong = self.judge(result, *copy.deepcopy(arguments))
-        else:
-            wrong = self._compare(result, arguments)
+            if self.judge is None:
+                wrong = self.compare(result, arguments)
+            else:
+                wrong = self.judge(result, *copy.deepcopy(arguments))
+        except Exception:
+            right = self.solution(*copy.deepcopy(arguments))
+            return f"Expected {_kind(right)}, as the text above asks, got {_kind(result)}: " + (
+                f"{_short(result)}."
+            )
         if wrong or self.trial is None:
             return wrong
         try:
@@ -148,7 +154,7 @@ class Exercise:
         except Exception as error:
             return _told(error, answer)
 
-    def _compare(self, result, arguments):
+    def compare(self, result, arguments):
         """What differs from the solution's answer to the same input, in a sentence; or None."""
         right = self.solution(*copy.deepcopy(arguments))
         if result is None and right is not None:
@@ -192,10 +198,10 @@ def find(name):
 
 def check(answer):
     """Check a function under its own name, on inputs drawn for this check, and say what differs."""
-    try:
-        one = find(answer)
-    except KeyError as error:
-        print(error.args[0])
+    if not callable(answer) and not isinstance(answer, str):
+        print("Give check the function itself, without brackets: exercises.check(name).")
+        return
+    if (one := _found(answer)) is None:
         return
     wrong = one.verdict(answer)
     if wrong is None:
@@ -211,7 +217,8 @@ _told_hints = {}
 
 def hint(name):
     """A hint; called again, a plainer one."""
-    one = find(name)
+    if (one := _found(name)) is None:
+        return
     level = min(_told_hints.get(one.name, 0), len(one.hints) - 1)
     _told_hints[one.name] = level + 1
     more = ", there is one more" if level + 1 < len(one.hints) else ""
@@ -220,7 +227,17 @@ def hint(name):
 
 def solution(name):
     """Show the solution."""
-    print(find(name).text())
+    if (one := _found(name)) is not None:
+        print(one.text())
+
+
+def _found(name):
+    """The exercise of this name; or None, and it is told which there are."""
+    try:
+        return find(name)
+    except KeyError as error:
+        print(error.args[0])
+        return None
 
 
 # --- Comparing ------------------------------------------------------------------------------------
@@ -252,22 +269,29 @@ def difference(mine, right):
             ours, theirs = (list(getattr(table, name, [])) for table in (right, mine))
             if ours != theirs:
                 return f"Expected the {name} {_short(ours)}, got {_short(theirs)}."
+    if isinstance(right, list | tuple) and not all(map(_is_scalar, right)):
+        if _is_scalar(mine) or len(mine) != len(right):
+            return f"Expected {_kind(right)}, got {_kind(mine)}."
+        parts = ((n, difference(*pair)) for n, pair in enumerate(zip(mine, right, strict=True)))
+        return next((f"In part {n}: {told}" for n, told in parts if told), None)
     if isinstance(right, set | frozenset) and not isinstance(mine, set | frozenset):
         return f"Expected a set, such as {_short(right or set('ab'))}, got {_kind(mine)}."
     if isinstance(right, str | set | frozenset | bool | np.bool_) or right is None:
+        if not _is_scalar(mine):
+            return f"Expected {_kind(right)}, got {_kind(mine)}."
         same = isinstance(mine, str) == isinstance(right, str) and mine == right
         return None if same else f"Yours gives {_short(mine)}, expected {_short(right)}."
     try:
         ours, theirs = _as_array(right), _as_array(mine)
     except (TypeError, ValueError, RuntimeError):
         return f"Expected {_kind(right)}, got {_kind(mine)}."
-    if ours.dtype.kind in "biufc" and theirs.dtype.kind not in "biufc":
+    if ours.dtype.kind in "biuf" and theirs.dtype.kind not in "biuf":
         return f"Expected {_kind(right)}, got {_kind(mine)}."
     if ours.ndim == 0 != theirs.ndim:
         return f"Expected one number, got {_kind(mine)}."
     if ours.shape != theirs.shape:
         return f"Expected the shape {list(ours.shape)}, got {list(theirs.shape)}."
-    if ours.dtype.kind not in "biufc":
+    if ours.dtype.kind not in "biuf":
         same = ours == theirs
     else:
         same = np.isclose(theirs.astype(float), ours.astype(float), equal_nan=True, **TOLERANCE)
@@ -277,6 +301,11 @@ def difference(mine, right):
     at = f" at {list(map(int, where))}" if ours.size > 1 else ""
     many = f" ({int((~same).sum())} of {ours.size} differ)" if ours.size > 1 else ""
     return f"Yours gives {_short(theirs[where])}{at}, expected {_short(ours[where])}{many}."
+
+
+def _is_scalar(value):
+    """Whether a value is one number or word, in whatever wrapping."""
+    return not isinstance(value, list | tuple) and getattr(value, "ndim", 0) == 0
 
 
 def _as_array(value):
@@ -290,16 +319,18 @@ def _as_array(value):
     return found
 
 
-def _alike(answer, other, cases):
-    """Whether two functions answer all inputs alike."""
-    for case in cases:
-        try:
-            ours, theirs = (f(*copy.deepcopy(case)) for f in (answer, other))
-        except Exception:
-            return False
-        if type(ours) is not type(theirs) and (ours is None or theirs is None):
-            return False
-        if difference(ours, theirs):
+def _called(answer, arguments):
+    """(what a function returns, "") or, where it stops, (None, a sentence)."""
+    try:
+        return answer(*copy.deepcopy(arguments)), ""
+    except Exception as error:
+        return None, _told(error, answer)
+
+
+def _alike(ours, theirs):
+    """Whether two functions answered all inputs alike; each is a list of what ``_called`` says."""
+    for (mine, stopped), (other, never) in zip(ours, theirs, strict=True):
+        if stopped or never or (mine is None) != (other is None) or difference(mine, other):
             return False
     return True
 
@@ -353,6 +384,10 @@ def _short(value, width=120):
 def _arguments(solution, arguments):
     names = inspect.signature(solution).parameters
     return ", ".join(f"{n} = {_short(v)}" for n, v in zip(names, arguments, strict=True))
+
+
+def _from_def(source):
+    return source[re.search(r"(?m)^def ", source).start() :]
 
 
 def _end_of_docstring(function, lines):

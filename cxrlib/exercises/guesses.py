@@ -1,9 +1,11 @@
 """Guesses: made before a cell is run, kept, and looked back upon at the notebook's end."""
 
+from functools import partial
+
 import ipywidgets
 from IPython.display import display
 
-from cxrlib.exercises.done import keep_guess, read_all
+from cxrlib.exercises.done import keep_guess, mark_guess, read_all
 
 
 def guess(number):
@@ -53,9 +55,14 @@ def surprise_box(guesses):
             options=[("not looked at", None), ("as I thought", False), ("a surprise", True)],
             value=kept["surprised"],
         )
-        mark.observe(lambda c, n=number, s=kept["said"]: keep_guess(n, s, c["new"]), names="value")
-        rows.append(ipywidgets.VBox([ipywidgets.Label(f"{number}: {kept['said']}"), mark]))
+        told = ipywidgets.Label("")
+        mark.observe(partial(_mark, number, told), names="value")
+        rows.append(ipywidgets.VBox([ipywidgets.Label(f"{number}: {kept['said']}"), mark, told]))
     return ipywidgets.VBox(rows)
+
+
+def _mark(number, told, change):
+    told.value = mark_guess(number, change["new"]).strip()
 
 
 def _show(box, text):

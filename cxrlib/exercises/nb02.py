@@ -51,10 +51,10 @@ def _draw_codes(rng):
         yield (codes,)
 
 
-@prevalence_by_policy.property
+@prevalence_by_policy.judged_by
 def _each_by_its_policy(answer, codes):
     """As the solution; and where one policy is wrong, what it would be that gives such a mean."""
-    wrong = prevalence_by_policy._compare(answer, (codes,))
+    wrong = prevalence_by_policy.compare(answer, (codes,))
     right = prevalence_by_policy.solution(codes)
     if wrong is None or not isinstance(answer, dict) or set(answer) != set(right):
         return wrong
@@ -191,10 +191,10 @@ def _draw_readings(rng):
         yield a, b
 
 
-@kappa_by_hand.property
+@kappa_by_hand.judged_by
 def _is_kappa(answer, a, b):
     """As the solution; and where it is another measure, which one."""
-    wrong = kappa_by_hand._compare(answer, (a, b))
+    wrong = kappa_by_hand.compare(answer, (a, b))
     agreed = (a == b).mean()
     chance = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
     if wrong and not difference(answer, agreed / chance):
@@ -300,7 +300,7 @@ def _draw_patients(rng):
     yield rng.permutation(often), 10, np.random.default_rng(rng.integers(1 << 30))
 
 
-@images_of_the_test.property
+@images_of_the_test.judged_by
 def _is_by_patient(answer, patients, count, rng):
     chosen = np.asarray(answer)
     if chosen.shape != patients.shape or not np.isin(chosen, (0, 1)).all():

@@ -210,12 +210,12 @@ def _way_up(above, name, edges):
     return next(([above, *way] for way in ways if way), [])
 
 
-@close_labels.property
+@close_labels.judged_by
 def _is_closed(answer, table, labels, edges):
     right, names = close_labels.solution(table, labels, edges), np.array(labels)
     wrong = difference(answer, right)
     if wrong is None or not isinstance(answer, np.ndarray) or answer.shape != right.shape:
-        return close_labels._compare(answer, (table, labels, edges))
+        return close_labels.compare(answer, (table, labels, edges))
     answer = answer.astype(float)
     row, column = np.argwhere(~np.isclose(answer, right))[0]
     label, given = labels[column], [str(name) for name in names[table[row] == 1]]
@@ -342,7 +342,7 @@ def _below(name, edges):
     return found
 
 
-@silent_edge.property
+@silent_edge.judged_by
 def _says_nothing_new(answer, edges):
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         return "Expected a pair of names: `return parent, child`."

@@ -112,11 +112,11 @@ def _draw_logits(rng):
         yield tuple(torch.tensor(one, dtype=torch.float32) for one in (*logits, weights))
 
 
-@hinge_penalty.property
+@hinge_penalty.judged_by
 def _is_the_hinge(answer, parents, children, penalties):
     """As the solution; and if it is a sum over the images, say so."""
     arguments = parents, children, penalties
-    wrong = hinge_penalty._compare(answer, arguments)
+    wrong = hinge_penalty.compare(answer, arguments)
     if wrong and not difference(answer, len(parents) * hinge_penalty.solution(*arguments)):
         return (
             f"Yours is {len(parents)} times as much as expected, and there are {len(parents)} "
@@ -226,7 +226,7 @@ def _draw_pairs(rng):
     yield torch.full((19,), 9.0), torch.linspace(-9, 9, 19)
 
 
-@coherent_pair.property
+@coherent_pair.judged_by
 def _is_coherent(answer, parent, child):
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         return "Expected two tensors, of the parent and of the child: `return a, b`."

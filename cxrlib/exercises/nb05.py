@@ -127,10 +127,10 @@ def _draw_images(rng):
         yield (np.round(255 * (image / 255) ** 0.5).astype(int),)
 
 
-@even_grey.property
+@even_grey.judged_by
 def _is_even(answer, image):
     """As the solution; and if equal pixels have got different ranks, say so in any order."""
-    wrong = even_grey._compare(answer, (image,))
+    wrong = even_grey.compare(answer, (image,))
     if wrong is None or not isinstance(answer, np.ndarray) or answer.shape != image.shape:
         return wrong
     for level in np.unique(image):
@@ -235,11 +235,11 @@ def _draw_batches(rng):
         yield weights, images, targets, 0.5
 
 
-@train_linear.property
+@train_linear.judged_by
 def _is_trained(answer, weights, images, targets, rate):
     """As the solution; and if a single step has become too long, say how much."""
     arguments = weights, images, targets, rate
-    wrong = train_linear._compare(answer, arguments)
+    wrong = train_linear.compare(answer, arguments)
     if wrong is None or len(images) > 1 or not isinstance(answer, torch.Tensor):
         return wrong
     step = train_linear.solution(*arguments) - weights
@@ -360,7 +360,7 @@ def _draw_rows(rng):
         yield (rows,)
 
 
-@chances.property
+@chances.judged_by
 def _belong_to_their_rows(answer, asked):
     try:
         found = np.asarray(answer, dtype=float)

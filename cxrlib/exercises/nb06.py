@@ -130,7 +130,7 @@ def _around(truth, scores, sensitivity):
     return found[missed - 1], found[missed]
 
 
-@highest_threshold.property
+@highest_threshold.judged_by
 def _finds_enough(answer, truth, scores, sensitivity):
     if not np.isscalar(answer) and np.shape(answer) != ():
         return "Expected one number, the threshold."

@@ -206,7 +206,7 @@ def _draw_comparisons(rng):
         yield (rng.random(count) ** 3,)
 
 
-@holm_levels.property
+@holm_levels.judged_by
 def _right_and_in_place(answer, p):
     levels, rungs = holm_levels.solution(p), _no_stop(p)
     told = difference(answer, levels)

@@ -38,7 +38,7 @@ def _draw_maps(rng):
         yield (drawn / drawn.max(),)
 
 
-@paler_twin.property
+@paler_twin.judged_by
 def _looks_the_same(answer, drawn):
     if not isinstance(answer, np.ndarray | torch.Tensor):
         return "Expected an array: compute with the whole of `drawn`, and return the result."

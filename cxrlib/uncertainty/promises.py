@@ -1,5 +1,6 @@
 """What may be said, and how often it may be wrong: conformal sets, controlled risk, backing off."""
 
+import itertools
 from numbers import Real
 
 import networkx as nx
@@ -258,10 +259,12 @@ def tree_control(scores, truth, patients, new, hierarchy, alpha):
     as high a score, is at most α times the share of all leaves that lie at or below it. (So
     Meinshausen 2008 controls a tree's hypotheses; with conformal p-values Tyagi and Guo 2023.)
 
-    Then the chance that an image gets any wrong statement is at most α, on average over calibration
-    images. Of the wrong labels shown, the topmost have all above them true, and share no leaf: the
-    chances of theirs add up to α at most. Compared with *all* images without the label, which
-    mostly lack what is above it too and look nothing like it, its p-value would be too small.
+    Then the chance that an image gets any wrong statement is at most α, on average over patients;
+    exactly so where all images of a patient have one truth. Of the wrong labels shown, the topmost
+    have all above them true, none lies above another, and so they share no leaf (a hierarchy in
+    which they could is refused): the chances of theirs add up to α at most. Compared with *all*
+    images without the label, which mostly lack what is above it too and look nothing like it, its
+    p-value would be too small.
 
     Parameters
     ----------
@@ -271,25 +274,43 @@ def tree_control(scores, truth, patients, new, hierarchy, alpha):
     new : DataFrame [M, L] of probabilities of other images.
     alpha : the risk that is accepted, 0 < α < 1. A label whose p-values come from n patients is
         never shown where its part of α is below 1 / (n + 1).
+
+    Raises
+    ------
+    ValueError : two labels share a leaf, and none of them lies above the other.
     """
     checks.share("alpha", alpha)
+    leaves = _leaves_below(hierarchy)
     closed, scores = checks.tables(
         hierarchy.close(checks.truths(truth)), scores, checks.probabilities
     )
     new = checks.probabilities(new, "new")
     patients = checks.by_row(patients, scores, "patients")
-    sayable = _sayable(hierarchy.labels, hierarchy)
-    leaves = {label for label in sayable if not hierarchy.children(label)}
+    every = set().union(*leaves.values())
     shown = pd.DataFrame(False, index=new.index, columns=new.columns)
     for label in nx.topological_sort(hierarchy.graph):
-        if label in sayable:
+        if label in leaves:
             above = list(hierarchy.ancestors(label))
             like = ((closed[label] == 0) & (closed[above] == 1).all(axis=1)).to_numpy()
             p = _p_values(scores.loc[like, label], patients[like], new[label])
-            below = {label, *hierarchy.descendants(label)}
-            level = alpha * len(below & leaves) / len(leaves)
+            level = alpha * len(leaves[label]) / len(every)
             shown[label] = (p <= level + 1e-12) & shown[above].all(axis=1)
     return deepest(shown, hierarchy)
+
+
+def _leaves_below(hierarchy):
+    """{label: its leaves} of all that states something, if α can be divided among them."""
+    sayable = _sayable(hierarchy.labels, hierarchy)
+    ends = {label for label in sayable if not hierarchy.children(label)}
+    leaves = {label: {label, *hierarchy.descendants(label)} & ends for label in sayable}
+    for one, other in itertools.combinations(sayable, 2):
+        nested = one in hierarchy.ancestors(other) or other in hierarchy.ancestors(one)
+        if not nested and (both := leaves[one] & leaves[other]):
+            raise ValueError(
+                f"{one} and {other} both lie above {min(both)}, and none of them above the other: "
+                "alpha cannot be divided between them. Expected a hierarchy without such labels."
+            )
+    return leaves
 
 
 def _p_values(scores, patients, new):
