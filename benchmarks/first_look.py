@@ -15,12 +15,14 @@ from cxrlib.evaluation import read_predictions
 from cxrlib.labels import OBSERVATIONS
 
 
-def look(test, track):
-    """{path, probabilities, truth} of the first test image with at least three observations."""
-    rows = track.split("test").reset_index(drop=True)
-    number = int((rows[list(OBSERVATIONS)].sum(axis=1) >= 3).argmax())
+def look(test):
+    """{path, probabilities, truth} of the first image with three observations or more."""
+    many = (test.truth[list(OBSERVATIONS)].sum(axis=1) >= 3).to_numpy()
+    if not many.any():
+        raise SystemExit("No image of the test split shows three observations or more.")
+    number = many.argmax()
     return {
-        "path": str(rows["path"].iloc[number]),
+        "path": str(test.about["Path"].iloc[number]),
         "probabilities": test.scores.iloc[number].to_dict(),
         "truth": test.truth.iloc[number].to_dict(),
     }
@@ -31,7 +33,7 @@ def main():
     settings = read_config("pointing").settings
     run = training.train(track, HIERARCHY, settings, name="pointing")
     test = read_predictions(run.folder / "predictions.csv").split("test")
-    content = look(test, track) | {"phantom": provenance(track), "versions": versions()}
+    content = look(test) | {"phantom": provenance(track), "versions": versions()}
     print(write_json(RESULTS / "first_look.json", rounded(content)))
 
 

@@ -159,6 +159,7 @@ def build(preset="tiny", num_labels=21, dropout=0.5, weights="random", head="pap
     top = made(width, num_labels, channels=channels, dropout=dropout)
     net = ChestNet(nn.Sequential(features, nn.ReLU()), top)
     # The same numbers in another order in memory: a quarter less time for training on a processor.
+    # Results may differ in their last bits.
     return net.to(memory_format=torch.channels_last)
 
 

@@ -39,7 +39,7 @@ def test_a_perfect_model_tells_everything_whatever_the_policy():
     assert (table.loc[policies, ["named", "information"]] == 1).all(axis=None)
     assert (table.loc[policies, ["nothing", "group_only", "risk"]] == 0).all(axis=None)
     assert table.loc["control", "risk"] <= 0.1
-    assert factors[0][0.1] in backoff.FACTORS
+    assert set(factors[0]) == {0.1}
 
 
 def test_every_policy_keeps_its_promise():

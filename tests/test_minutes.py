@@ -76,7 +76,7 @@ def test_a_plan_adds_up_from_the_notebooks(title):
     since_break = 0
     for length, notebook, what in rows:
         since_break = 0 if notebook == "break" else since_break + int(length)
-        assert since_break <= 200, "nobody sits longer without a break"
+        assert since_break <= 105, "nobody sits longer without a break"
         if notebook in reading:
             words = what.split(", ")
             parts = [

@@ -1,3 +1,4 @@
+import copy
 import math
 import urllib.error
 
@@ -23,6 +24,19 @@ def test_densenet121_is_torchvisions_with_the_papers_head():
     norm, dense, logits = 2 * 512, 512 * 128 + 128, 128 * 21 + 21
     assert models.count_parameters(model.head) == conv + norm + dense + logits
     assert model.head.dropout.p == 0.5
+
+
+@pytest.mark.parametrize("head", ["paper", "pointing"])
+def test_channels_last_is_an_order_in_memory_that_a_checkpoint_survives(head):
+    model = models.build("tiny", head=head).eval()
+    plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    square = [p for p in model.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
+    assert square[0].is_contiguous(memory_format=torch.channels_last)
+    images = torch.rand(3, 1, 96, 96)
+    torch.testing.assert_close(model(images), plain(images), rtol=1e-4, atol=1e-5)
+    again = models.build("tiny", head=head).eval()
+    again.load_state_dict(plain.state_dict())
+    assert torch.equal(again(images), model(images))
 
 
 def test_features_then_head_is_the_whole():

@@ -73,8 +73,10 @@ def table():
 
 if __name__ == "__main__":
     for number in sys.argv[1:]:
-        (path,) = NOTEBOOKS.glob(f"{number}_*.ipynb")
-        of = contents(nbformat.read(path, as_version=4))
+        paths = list(NOTEBOOKS.glob(f"{number}_*.ipynb"))
+        if len(paths) != 1:
+            sys.exit(f"No notebook's number is {number}; they run from 00 to 12, with 06b.")
+        of = contents(nbformat.read(paths[0], as_version=4))
         print(pd.DataFrame(of).T.assign(minutes=pd.Series(of).map(minutes_of)).round(1).to_string())
     if not sys.argv[1:]:
         print(table().to_string())

@@ -292,9 +292,6 @@ for name, (down, across) in spots.items():
 # **Guess**: below is one patient, three times. In one picture he lies in bed and the rays come from the
 # front. Which, and how do you know?
 
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.4")
-
 # %%
 standing = film(198)
 lying = replace(
@@ -312,6 +309,9 @@ panels(
     "Three synthetic films of one patient: a frontal film taken standing, a frontal film taken lying with "
     "the word portable on it, whose heart looks larger, and a lateral film in which he faces left.",
 )
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.4")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -507,9 +507,6 @@ def before_and_after(names, title, alt):
 #
 # **Guess**: which of these three films carry the label *No Finding*?
 
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.7")
-
 # %%
 plain = film(201)
 with_device = film(201, {"Support Devices": 0.3}, cause="heart failure")
@@ -527,6 +524,9 @@ panels(
     "chest with a round shadow behind the heart that holds air over a level of fluid.",
     columns=len(images),
 )
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.7")
 
 # %%
 for number, study in enumerate(normals, start=1):
@@ -623,9 +623,6 @@ before_and_after(
 # One name can have several faces. **Guess** which of the three below is an atelectasis, and what the other
 # two are.
 
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.8")
-
 # %%
 faces = [
     film(179, {"Pneumonia": 0.8}),
@@ -639,6 +636,9 @@ panels(
     "Three synthetic films: patches of pneumonia in both lungs, a dense wedge behind the heart where a lobe "
     "has collapsed, and a mesh of pneumonia, mostly over the right lung.",
 )
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.8")
 
 # %%
 for number, study in enumerate(faces, start=1):
@@ -725,9 +725,6 @@ before_and_after(
 #
 # Which devices? **Guess** what each is for, then open the answer.
 
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.10")
-
 # %%
 wearers = [
     film(131, {"Support Devices": 0.8}, cause="heart failure"),
@@ -742,6 +739,9 @@ panels(
     "steel wires in the breastbone, a heart valve and a chest tube; a breathing tube, a feeding tube and a "
     "central line.",
 )
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.10")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -924,9 +924,6 @@ panels(
 # Everything so far was plain. **Guess**: at which of these severities would you have seen the
 # consolidation, had nobody told you?
 
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.12")
-
 # %%
 severities = (0.2, 0.5, 0.9)
 faint = [film(44, {"Consolidation": severity}) for severity in severities]
@@ -937,6 +934,9 @@ panels(
     "Three synthetic films of one patient with a consolidation in the left lower lung at the severities "
     "0.2, 0.5 and 0.9; at 0.2 it can hardly be seen.",
 )
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.12")
 
 # %%
 panels(
@@ -962,9 +962,6 @@ panels(
 #
 # Here is one patient at three visits. **Guess**: what stayed, what faded, what is new?
 
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.13")
-
 # %%
 visits = phantom.draw_studies(np.random.default_rng([4, 28861]))
 pictures = [phantom.render(visits[0], SIZE), phantom.render(visits[0], SIZE, "lateral")]
@@ -978,6 +975,9 @@ panels(
     "views of the second and third. In the third, the left lung has drawn back from the wall.",
     columns=2,
 )
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.13")
 
 # %%
 for visit in visits:
@@ -1108,8 +1108,8 @@ def hidden_and_elsewhere(without, with_it, lesion, least):
     An enlarged heart changes nothing where it lies over the spine, which was white before; and the
     air of a pneumothorax also moves the heart.
 
-    without, with_it: arrays [H, W] of greys, 0 (black) to 255 (white): one film drawn without and
-        with the finding.
+    without, with_it: uint8 arrays [H, W] of greys, 0 (black) to 255 (white), as films come: one
+        drawn without and with the finding.
     lesion: a bool array [H, W], true where the finding itself lies.
     least: a pixel is changed if its two greys are more than this apart, not just by this.
     Returns two shares: *hidden*, of the pixels where the finding lies, those that it does not

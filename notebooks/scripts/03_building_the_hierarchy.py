@@ -20,7 +20,7 @@
 # **You will be able to** read a hierarchy of labels, derive the seven that nobody labels, count how often
 # labels contradict it, question its edges, say "never both", and write a hierarchy of your own.
 #
-# **Needs** notebook 02's vocabulary: observation, label, policy. **Minutes** 30, and 20 for the exercises. The
+# **Needs** notebook 02's vocabulary: observation, label, policy. **Minutes** 35, and 20 for the exercises. The
 # two sections called *further* take 10 more and can wait. Less than one is computing.
 
 # %%

@@ -601,7 +601,7 @@ print((configs.CONFIGS / "paper.yaml").read_text())
 # %% tags=["nbval-ignore-output"]
 # Exercise 05.1: Which epoch's weights are kept? (3 minutes)
 def kept_epochs(bce, penalty, auroc):
-    """What the published penalty can change: which epoch's weights are kept.
+    """What the published penalty can change, at the same learning rates: which weights are kept.
 
     Trained from the same seed, flat BCE and the published step loss pass through the same weights
     in every epoch. But the step's validation loss is BCE plus penalty.

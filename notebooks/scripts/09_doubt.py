@@ -322,7 +322,7 @@ detected = table.loc["error_auroc"].loc[names]
 fig = plots.intervals(
     detected["difference_mean"],
     "Ensembles' entropies win; every disagreement loses",
-    f"difference of error-detection AUROC to the model's own entropy, {table.loc[('error_auroc', 'its entropy'), 'mean']:.3f}",
+    f"error-detection AUROC, less that of its own entropy ({table.loc[('error_auroc', 'its entropy'), 'mean']:.3f})",
     low=detected["difference_low"],
     high=detected["difference_high"],
     reference=0,
@@ -351,7 +351,7 @@ for name in ("its entropy", "all models: entropy"):
 #
 # And whose answers are withheld? **Guess**: with the most doubtful fifth of each label withheld, how many of the
 # images *with* a finding get no answer about it, and how many of those without? And of the findings that do get an
-# answer, how many are missed?
+# answer, how many are missed? (*No Finding* is left out here: to miss that is no miss.)
 
 # %% tags=["nbval-ignore-output"]
 exercises.guess("09.8")
@@ -369,7 +369,7 @@ for measure, rows_of in sides.groupby(level="measure", sort=False):
 # Withholding works by falling silent about the sick: half of the images with a finding get no answer about it, of those
 # without one in seven. And of the findings that do get an answer, two in three are missed, as before. An error was a
 # miss or a false alarm, counted alike, and "absent" is usually right: the model misses two findings in three at 0.5, and is wrong about one
-# answer in eight all the same. A threshold for each label (06) comes before any doubt; 10 makes promises to both sides.
+# answer in nine all the same. A threshold for each label (06) comes before any doubt; 10 makes promises to both sides.
 #
 # ## Are an ensemble's own probabilities better?
 #
@@ -520,7 +520,7 @@ plots.show(
 # *Flipped labels* raise the aleatoric part by half, as the name says, and the errors; the epistemic part falls to a third. Much of that is
 # arithmetic: who learns from labels of which a fifth are flipped sees 0.2 + 0.6 *p* where *p* was, less extreme scores, which differ less.
 #
-# *Few patients*, read ten times as often, raise the epistemic part twelvefold, as the name says, and lower the aleatoric one to a quarter:
+# *Few patients*, read ten times as often, raise the epistemic part about twelvefold, as the name says, and lower the aleatoric one to a quarter:
 # models that know their few patients by heart are sure of everything, each of something else. *Few steps* lower the epistemic
 # part to a third, while the errors rise as much. With a tenth of both, little is left of either effect.
 #
@@ -528,7 +528,7 @@ plots.show(
 # because scores are less extreme there. It measures two things at once, and its name is that of one.
 #
 # *The second hospital* hardly raises the errors. Models that never saw a *woman* make 7% more errors about women, beside men, than
-# models that saw both (1% to 13%). Their doubt about them rises by a fiftieth: nobody would notice by doubt.
+# models that saw both; it may also be none, says the interval. Their doubt about them rises by a fiftieth: nobody would notice by doubt.
 #
 # (Intervals are for one ratio each. Of 24, one would be beyond 1 by luck.)
 #

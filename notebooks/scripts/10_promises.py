@@ -797,9 +797,10 @@ for stream in streams:
 # little to mend. And on real radiographs, what phantoms promised is broken two and three times over, whatever the
 # program: the gate lets most of them through, and on the first sample temperatures made of phantoms make it worse.
 #
-# And who pays? It is one promise for the sick and the healthy. So promise each side: of the findings that are there, at most
-# 3% are answered "absent", and of those that are not, at most 3% "present", with a threshold for each answer. **Guess**, for
-# own patients: how many findings are missed under the one promise, and how many answers are left under the two?
+# And who pays? It is one promise for the sick and the healthy. So promise each side: of a patient's findings at most 3% are
+# answered "absent", on average over patients who have any, and of what a patient does not have at most 3% "present", with a
+# threshold for each answer. (*No Finding* is on neither side.) **Guess**, for own patients: how many findings are missed
+# under the one promise, and how many answers are left under the two?
 
 # %% tags=["nbval-ignore-output"]
 exercises.guess("10.11")
@@ -807,8 +808,8 @@ exercises.guess("10.11")
 # %%
 fig, axes = plots.figure(1, 3, 11.5, 3.8, sharey=True)
 TITLES = {
-    "missed": "findings answered “absent”",
-    "false alarms": "others answered “present”",
+    "missed": "of a patient's findings, “absent”",
+    "false alarms": "of the other labels, “present”",
     "coverage": "answers given",
 }
 for axis, (measure, title) in zip(axes, TITLES.items(), strict=True):
@@ -847,8 +848,8 @@ for promise in ("one for all", "to each side"):
     print(of[["missed", "false alarms", "coverage"]].rename(index=STREAMS).round(3).to_string())
 
 # %% [markdown]
-# Under one promise, one in nine of the findings that are there is answered "absent", and hardly anything else goes wrong: that is
-# how 3% is kept, as this notebook began. Promised to each side, one in fifty is missed, and under half of the questions get an answer,
+# Under one promise, one in six of a patient's findings is answered "absent", and hardly anything else goes wrong: that is how 3% is
+# kept, as this notebook began. Promised to each side, three in a hundred are missed, and under half of the questions get an answer,
 # instead of seven in ten. That is the price of not doing it at the expense of the sick. (At the second hospital the false alarms are a
 # little above 3%.) On real radiographs neither is kept:
 # no part and no promise replaces patients with known truth, of your own.
