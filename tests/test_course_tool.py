@@ -189,7 +189,8 @@ def test_several_run_at_once_and_pages_are_in_order(place):
     write(notebooks, "00_first", wait.format("a", "b"), "print(os.environ['OMP_NUM_THREADS'])")
     write(notebooks, "05_second", wait.format("b", "a"), title="# 05 · Second\n\nThe other.")
     command = [*as_command(place), "run", "--processes", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    shell = environment() | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, capture_output=True, text=True, env=shell)
     assert done.returncode == 0, done.stderr
     assert "2 notebooks, 2 at a time" in done.stdout
     assert "[1/2] 00_first … up to date" in done.stdout

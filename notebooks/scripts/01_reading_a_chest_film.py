@@ -218,71 +218,7 @@ table.sort_values("cm of water in the way").round(0).astype(int)
 #   edge because there is air beside it. Fill the lung beside it with fluid, and its edge disappears. This
 #   is called the *silhouette sign*.
 #
-# Here is that sum, layer by layer, up to the picture. Not all rays that arrive came straight: some were
-# scattered on their way. **Guess**: by what, and behind which organs do more of them arrive than of the
-# straight ones? (In every panel white means little: few rays, or much in their way.)
-
-# %% tags=["nbval-ignore-output"]
-exercises.guess("01.3")
-
-# %%
-ill = film(158, {"Consolidation": 0.8})
-layers = phantom.expose(ill, SIZE)
-air = sum(air * clear for air, clear in zip(layers.air, layers.clear, strict=True))
-gas = 1 - LUNG[ill.projection]  # the rest of a lung is tissue
-lungs = layers.body - gas * air
-direct = np.exp(-MU * layers.water())
-strayed = scattered(ill, phantom.expose(ill, SIZE, drawn={}).water())
-stages = {
-    "soft tissue, in cm": layers.body,
-    "less the air in the lungs": layers.body - gas * sum(layers.air),
-    "… where it is not filled": lungs,
-    "all that is in the way": layers.water(),
-    "direct rays": direct,
-    "scattered rays": strayed,
-    "what arrives": direct + strayed,
-}
-
-
-def stretched(values, low, high):
-    """Values from ``low`` to ``high`` as grey levels, dark to light."""
-    return (255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
-
-
-shown = []
-for name, values in stages.items():
-    rays = "rays" in name or "arrives" in name  # few of them are white, as on film
-    values = -np.log(values) if rays else values
-    bounds = (1.2, 5.5) if rays else (0, 36)
-    shown.append(stretched(values, *bounds))
-panels(
-    [*shown, phantom.render(ill, SIZE)],
-    [*stages, "window, noise, letters"],
-    "A film, layer by layer",
-    "Eight pictures of one synthetic chest: soft tissue, the lungs' air taken out of it, a consolidation in "
-    "them, bones and vessels added, the direct rays, the blurred haze of scattered rays, their sum, and the "
-    "finished film.",
-    columns=4,
-)
-spots = {
-    "in the lung": (0.45, 0.24),
-    "behind the heart": (0.62, 0.55),
-    "behind the spine": (0.78, 0.5),
-}
-for name, (down, across) in spots.items():
-    spot = np.s_[
-        int(down * SIZE) - 4 : int(down * SIZE) + 4, int(across * SIZE) - 4 : int(across * SIZE) + 4
-    ]
-    print(
-        f"scattered rays for each straight one, {name}: {strayed[spot].sum() / direct[spot].sum():.1f}"
-    )
-
-# %% [markdown]
-# By the patient. Scattered rays come from everywhere, so they carry hardly any picture. Thick tissue stops
-# them, too, but the straight ones even more: the *share* of scattered rays grows with thickness, as the numbers above
-# say. Behind the heart and the lower spine there are more of them than of straight ones. That is why so little is seen
-# there. A grid of lead strips before the detector takes most of them away; at the bedside there is often
-# none. The last step, the *window*, chooses which range of what arrives becomes black to white.
+# The last step, the *window*, chooses which range of what arrives becomes black to white.
 #
 # ## Which way round?
 #
@@ -311,7 +247,7 @@ panels(
 )
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.4")
+exercises.guess("01.3")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -332,7 +268,7 @@ exercises.guess("01.4")
 # width as a share of the width of the chest, inside the ribs: the **cardiothoracic ratio**.
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.5")
+exercises.guess("01.4")
 
 
 # %%
@@ -364,7 +300,7 @@ print(f"AP, lying:    {cardiothoracic_ratio(lying):.2f}")
 # stands higher? Where does the heart end and the great artery begin?
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.6")
+exercises.guess("01.5")
 
 # %%
 map_film = film(198)
@@ -526,7 +462,7 @@ panels(
 )
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.7")
+exercises.guess("01.6")
 
 # %%
 for number, study in enumerate(normals, start=1):
@@ -638,7 +574,7 @@ panels(
 )
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.8")
+exercises.guess("01.7")
 
 # %%
 for number, study in enumerate(faces, start=1):
@@ -682,7 +618,7 @@ before_and_after(
 # Now the effusion of a patient who stands, and who lies. **Guess** where the fluid goes.
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.9")
+exercises.guess("01.8")
 
 # %%
 upright = film(207, {"Pleural Effusion": 0.8})
@@ -741,7 +677,7 @@ panels(
 )
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.10")
+exercises.guess("01.9")
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -885,13 +821,13 @@ answer(4)
 # does.
 
 # %% [markdown]
-# ## What it is, and what it changes
+# ## Further: what it is, and what it changes
 #
 # A radiologist outlines the *disease*, as the quiz's answers did. The outlines before them hold the *pixels that it changes*. **Guess**: for
 # which findings are the two alike, and for which not?
 
 # %% tags=["nbval-ignore-output"]
-exercises.guess("01.11")
+exercises.guess("01.10")
 
 # %%
 pairs = {
@@ -917,6 +853,75 @@ panels(
 # heart changes nothing where it lies over the spine, which was white before. Which of the two should a heat
 # map mark? The question has no one answer. Notebook 08 uses the place of the finding itself; its stored
 # record has both.
+
+# %% [markdown]
+# ## Further: layer by layer
+#
+# A film is a sum along the beam. Here is that sum, layer by layer, up to the picture. Not all rays that arrive came straight: some were
+# scattered on their way. **Guess**: by what, and behind which organs do more of them arrive than of the
+# straight ones? (In every panel white means little: few rays, or much in their way.)
+
+# %% tags=["nbval-ignore-output"]
+exercises.guess("01.11")
+
+# %%
+ill = film(158, {"Consolidation": 0.8})
+layers = phantom.expose(ill, SIZE)
+air = sum(air * clear for air, clear in zip(layers.air, layers.clear, strict=True))
+gas = 1 - LUNG[ill.projection]  # the rest of a lung is tissue
+lungs = layers.body - gas * air
+direct = np.exp(-MU * layers.water())
+strayed = scattered(ill, phantom.expose(ill, SIZE, drawn={}).water())
+stages = {
+    "soft tissue, in cm": layers.body,
+    "less the air in the lungs": layers.body - gas * sum(layers.air),
+    "… where it is not filled": lungs,
+    "all that is in the way": layers.water(),
+    "direct rays": direct,
+    "scattered rays": strayed,
+    "what arrives": direct + strayed,
+}
+
+
+def stretched(values, low, high):
+    """Values from ``low`` to ``high`` as grey levels, dark to light."""
+    return (255 * np.clip((values - low) / (high - low), 0, 1)).astype(np.uint8)
+
+
+shown = []
+for name, values in stages.items():
+    rays = "rays" in name or "arrives" in name  # few of them are white, as on film
+    values = -np.log(values) if rays else values
+    bounds = (1.2, 5.5) if rays else (0, 36)
+    shown.append(stretched(values, *bounds))
+panels(
+    [*shown, phantom.render(ill, SIZE)],
+    [*stages, "window, noise, letters"],
+    "A film, layer by layer",
+    "Eight pictures of one synthetic chest: soft tissue, the lungs' air taken out of it, a consolidation in "
+    "them, bones and vessels added, the direct rays, the blurred haze of scattered rays, their sum, and the "
+    "finished film.",
+    columns=4,
+)
+spots = {
+    "in the lung": (0.45, 0.24),
+    "behind the heart": (0.62, 0.55),
+    "behind the spine": (0.78, 0.5),
+}
+for name, (down, across) in spots.items():
+    spot = np.s_[
+        int(down * SIZE) - 4 : int(down * SIZE) + 4, int(across * SIZE) - 4 : int(across * SIZE) + 4
+    ]
+    print(
+        f"scattered rays for each straight one, {name}: {strayed[spot].sum() / direct[spot].sum():.1f}"
+    )
+
+# %% [markdown]
+# By the patient. Scattered rays come from everywhere, so they carry hardly any picture. Thick tissue stops
+# them, too, but the straight ones even more: the *share* of scattered rays grows with thickness, as the numbers above
+# say. Behind the heart and the lower spine there are more of them than of straight ones. That is why so little is seen
+# there. A grid of lead strips before the detector takes most of them away; at the bedside there is often
+# none.
 
 # %% [markdown]
 # ## Further: how faint can it be?
