@@ -115,6 +115,35 @@ def gallery(images, titles=None, columns=5, title=None, masks=None, size=2.1, ma
     return fig
 
 
+def pointed(image, left, right, title):
+    """One radiograph with names at both sides, and an arrow from each to its place.
+
+    Parameters
+    ----------
+    image : array [H, H], 0 to 255.
+    left, right : {name: (row, column)}, the names at the left and at the right.
+    """
+    size, gap = len(image), 0.085 * len(image)
+    fig, axis = figure(width=10.2, height=6.6)
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
+    for places, x, side in ((left, -0.03, "right"), (right, 1.03, "left")):
+        names = sorted(places, key=places.get)
+        room = np.arange(len(names)) * gap  # names stand beside their places, a line apart
+        heights = room + np.maximum.accumulate([places[name][0] for name in names] - room)
+        heights = np.minimum(heights, 0.98 * size - room[::-1])
+        for height, name in zip(heights, names, strict=True):
+            row, column = places[name]
+            arrow = {"arrowstyle": "->", "color": ORANGE, "lw": 1.8, "shrinkB": 0}
+            axis.annotate(
+                name, (column, row), (x * size, height),
+                ha=side, va="center", fontsize=12, arrowprops=arrow, annotation_clip=False,
+            )  # fmt: skip
+    axis.set(xlim=(-0.42 * size, 1.42 * size))
+    axis.axis("off")
+    axis.set_title(title, loc="left", fontsize=13)
+    return fig
+
+
 def _layout(hierarchy):
     """Columns by depth (longest path from a root); rows by walking the graph depth first."""
     columns, row = enumerate(nx.topological_generations(hierarchy.graph)), {}

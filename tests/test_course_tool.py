@@ -14,6 +14,8 @@ import course
 import nbformat
 import pytest
 
+from cxrlib.exercises import find
+
 
 @pytest.fixture
 def place(tmp_path):
@@ -336,7 +338,7 @@ def test_exercises_are_written_from_their_solutions_and_solved(place, capsys):
         course.author(place / "notebooks", ["05"])
     (scripts / "05_b.py").unlink()
     written = (scripts / "04_a.py").read_text()
-    stub = course.find("edge_penalty").cell()
+    stub = find("edge_penalty").cell()
     assert written == text.replace("exercises.check(edge_penalty)", stub)
     cells = nbformat.read(place / "notebooks" / "04_a.ipynb", as_version=4).cells
     assert cells[1].source == stub and cells[1].outputs[0].text.startswith("○ Not tried yet")

@@ -187,3 +187,15 @@ def test_a_long_legend_and_title_fit():
         table, "A title of some seventy letters over labels that need a lot of room", "x"
     )
     assert plots.overhang(fig) < 0.03
+
+
+def test_names_point_at_their_places_and_never_lie_over_each_other():
+    """Six places in one corner: their names are a line apart, and their arrows end at them."""
+    places = {f"place {n}": (90.0 + n, 10.0 + n) for n in range(6)}
+    fig = plots.pointed(np.zeros((100, 100)), places, {"right": (5.0, 80.0)}, "Places")
+    texts = {text.get_text(): text for text in fig.axes[0].texts}
+    for name, (row, column) in places.items():
+        assert texts[name].xy == (column, row) and texts[name].get_horizontalalignment() == "right"
+    heights = np.array([texts[name].xyann[1] for name in places])
+    assert (np.diff(heights) >= 8.4).all() and heights.max() <= 98
+    assert texts["right"].xyann[0] > 100 and texts["right"].xyann[1] == 5

@@ -36,8 +36,6 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 
-from cxrlib.exercises import find
-
 ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SECONDS_PER_CELL = 3600
@@ -362,6 +360,8 @@ a {{ font-size: 1.15em; }} p {{ margin: 0.2em 0; }} small {{ color: #666; }}
 
 def exercise_in(code):
     """The exercise that a cell checks, or None."""
+    from cxrlib.exercises import find  # loads PyTorch, which no other command here needs
+
     asked = re.search(r"^exercises\.check\((\w+)\)", code, re.MULTILINE)
     return find(asked[1]) if asked else None
 

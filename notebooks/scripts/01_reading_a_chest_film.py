@@ -21,8 +21,8 @@
 # taken standing from one taken lying, name what lies where, recognise the plain form of the fourteen
 # observations that this course classifies, and say what each is confused with.
 #
-# **Needs** nothing, and no data: the films are drawn as you go. **Minutes** 55, and 20 for the exercises. The
-# three sections called *further* take 10 more and can wait. Less than one is computing. Take two sittings, with
+# **Needs** nothing, and no data: the films are drawn as you go. **Minutes** 45, and 20 for the exercises. The
+# five sections called *further* take 15 more and can wait. Less than one is computing. Take two sittings, with
 # a break before *The fourteen observations*.
 #
 # This is a first lesson, not a training in radiology, and nothing here is a medical device.
@@ -97,29 +97,6 @@ def panels(images, titles, title, alt, columns=3, masks=None):
     plots.show(fig, alt)
 
 
-def pointed(image, left, right, title, alt):
-    """One picture with names on both sides and arrows from them to places (row, column)."""
-    size, gap = len(image), 0.085 * len(image)
-    fig, axis = plots.figure(width=10.2, height=6.6)
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
-    for places, x, side in ((left, -0.03, "right"), (right, 1.03, "left")):
-        names, lowest = sorted(places, key=places.get), 0.98 * size
-        room = np.arange(len(names)) * gap  # names stand beside their places, a line apart
-        heights = room + np.maximum.accumulate([places[name][0] for name in names] - room)
-        heights = np.minimum(heights, lowest - room[::-1])
-        for height, name in zip(heights, names, strict=True):
-            row, column = places[name]
-            arrow = {"arrowstyle": "->", "color": plots.ORANGE, "lw": 1.8, "shrinkB": 0}
-            axis.annotate(
-                name, (column, row), (x * size, height),
-                ha=side, va="center", fontsize=12, arrowprops=arrow, annotation_clip=False,
-            )  # fmt: skip
-    axis.set(xlim=(-0.42 * size, 1.42 * size))
-    axis.axis("off")
-    axis.set_title(title, loc="left", fontsize=13)
-    plots.show(fig, alt)
-
-
 # %% [markdown]
 # ## Dark and white
 #
@@ -162,11 +139,11 @@ places = {
 }
 left = {name: place for name, place in places.items() if place[1] < SIZE / 2}
 right = {name: place for name, place in places.items() if name not in left}
-pointed(
-    phantom.render(wired, SIZE),
-    left,
-    right,
-    "Where air, water, bone and metal lie",
+fig = plots.pointed(
+    phantom.render(wired, SIZE), left, right, "Where air, water, bone and metal lie"
+)
+plots.show(
+    fig,
     "A synthetic frontal chest film with arrows to air beside the patient and in the lung, to bone in "
     "the collarbone, to water in the liver and the heart, and to the metal of a pacemaker.",
 )
@@ -343,11 +320,14 @@ reader_right = {
     "gas in the stomach": at(5.5, body.domes[1] + 3.0),
     "left costophrenic\nangle": sulcus(1),
 }
-pointed(
+fig = plots.pointed(
     phantom.render(map_film, SIZE),
     reader_left,
     reader_right,
     "A normal frontal film, and what is where",
+)
+plots.show(
+    fig,
     "A normal synthetic frontal chest film with arrows to collarbone, shoulder blade, rib, both hila, both "
     "heart borders, both domes of the diaphragm, both costophrenic angles, liver, windpipe and its "
     "division, the top of the lung, the aortic knob, and the gas in the stomach.",

@@ -23,7 +23,8 @@
 # push, and two that cannot contradict themselves.
 #
 # **Needs** notebook 03: edges, parents, derived labels, exclusions. **Minutes** 45, and 16 for the exercises.
-# The section called *further* takes 5 more and can wait. Less than one is computing; have a pencil.
+# The section called *further* takes 5 more and can wait. Less than one is computing; have a pencil. Take two
+# sittings, with a break before *Forms that push*.
 
 # %%
 # Which radiographs? Empty: what CXR_DATA names, or else the phantom (made now if it is not there).
