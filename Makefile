@@ -75,10 +75,14 @@ course: $(STAMP) ## run every notebook in order and leave pages to read in build
 	@test -n "$$CXR_DATA" || $(BIN)/python tools/make_data.py
 	@$(ABSOLUTE_DATA); $(BIN)/python tools/course.py run
 
+# tools/jupyter: no questions about news, and widgets that still show something after a restart.
+# Only errors and the address are printed. In containers one is root, which Jupyter must be told.
 lab: $(STAMP) ## open JupyterLab on copies of your own, in mine/, without the answers
 	@$(BIN)/python tools/course.py copy mine
-	@$(ABSOLUTE_DATA); $(BIN)/jupyter lab mine/00_start_here.ipynb \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS)
+	@$(ABSOLUTE_DATA); export CXR_DATA JUPYTER_CONFIG_PATH="$$PWD/tools/jupyter"; \
+	$(BIN)/jupyter lab --ServerApp.root_dir="$$PWD" --log-level ERROR \
+	  --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
 
 # The stored outputs are the phantom's, whatever CXR_DATA says.
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 1800

@@ -3,6 +3,7 @@
 python -m cxrlib check FOLDER                          what a data folder holds and lacks
 python -m cxrlib fit --config configs/workshop.yaml    train; --help lists every field
 python -m cxrlib evaluate predictions.csv              AUROC and more of a table of predictions
+python -m cxrlib read IMAGE_OR_FOLDER                  what the course's model says of radiographs
 python -m cxrlib card RUN                              a model card of a finished run
 """
 
@@ -20,6 +21,10 @@ def main(arguments):
         from cxrlib import evaluation
 
         return evaluation.main(rest)
+    if name == "read":
+        from cxrlib.reading import command
+
+        return command.main(rest)
     if name == "card":
         from cxrlib import card
 

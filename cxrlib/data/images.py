@@ -1,6 +1,7 @@
 """Radiographs as grey levels, decoded once and kept as one memory map."""
 
 import hashlib
+import io
 import os
 import shutil
 import zlib
@@ -29,8 +30,8 @@ def load_image(path, size, white=None):
 
     Parameters
     ----------
-    path : of a PNG, JPEG, TIFF or BMP file. It is turned as its EXIF orientation says. A JPEG is
-        decoded at the scale that is needed, not below twice ``size``.
+    path : of a PNG, JPEG, TIFF or BMP file, or the bytes of one. It is turned as its EXIF
+        orientation says. A JPEG is decoded at the scale that is needed, not below twice ``size``.
     size : pixels per side, 1 … 10,000.
     white : the grey level of white where there are more than 8 bits; None for the highest that the
         file can hold, 65535 in 16 bits. It is never guessed from the image: one that is dark stays
@@ -50,11 +51,14 @@ def load_image(path, size, white=None):
     """
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 10_000:
         raise ValueError(f"size={size!r}: expected a whole number of pixels from 1 to 10,000.")
-    if not os.path.isfile(path):
+    file, told = path, f"{path}: "
+    if isinstance(path, bytes):
+        file, told = io.BytesIO(path), ""
+    elif not os.path.isfile(path):
         what = "not a file" if os.path.exists(path) else "no such image"
         raise DataError(f"{path}: {what}. `python -m cxrlib check FOLDER` lists what is missing.")
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             image.draft("L", (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
@@ -62,9 +66,9 @@ def load_image(path, size, white=None):
             return torch.from_numpy(np.array(grey.resize((size, size), Image.BILINEAR)))[None]
     except Exception as error:  # a damaged file can lead Pillow's decoders to any error
         if isinstance(error, OSError) and error.errno is not None:
-            raise OSError(error.errno, f"{path}: could not be read ({error.strerror})") from error
+            raise OSError(error.errno, f"{told}could not be read ({error.strerror})") from error
         raise DataError(
-            f"{path}: not a readable image ({error or type(error).__name__}). Expected a complete "
+            f"{told}not a readable image ({error or type(error).__name__}). Expected a complete "
             f"file in one of the formats {', '.join(FORMATS)}: get it again, or convert it."
         ) from error
 

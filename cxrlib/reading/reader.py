@@ -1,0 +1,319 @@
+"""A model with all that it needs to say when it should be silent."""
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.covariance import LedoitWolf
+
+from cxrlib import places
+from cxrlib.configs import read_config
+from cxrlib.data import ChestDataset, equalize, to_float
+from cxrlib.evaluation import fit_temperatures, read_predictions, rescale
+from cxrlib.explanations import explain
+from cxrlib.explanations.maps import features_of
+from cxrlib.labels import OBSERVATIONS
+from cxrlib.reading.files import ReadingError
+from cxrlib.training import Run, find_run, read_record
+from cxrlib.training.fit import make_data
+from cxrlib.training.runs import data_fingerprint, is_finished, write_whole
+from cxrlib.uncertainty import (
+    conformal_sets,
+    control_risk,
+    doubt_groups,
+    fit_conformal,
+    highest_wrong,
+    specificity,
+    statements,
+)
+
+KEPT = 0.95
+"""Share of the validation images that the gate lets through."""
+
+FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
+ALPHA = 0.1
+"""How often a label's set may miss the truth, and the risk at which the factor is chosen."""
+
+FORMAT = 1
+"""Raise it when ``reader.npz`` is to be made anew."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a ``Reader`` says of some images; every table has a row for each.
+
+    ``scores`` [N, L] are probabilities, rescaled and coherent; ``sets`` [N, L] what remains
+    possible of each label by itself: "present", "absent", "unsure" (both) or "neither"; ``said``
+    [N, L] bool, the statements;
+    ``distance`` [N], how far an image lies from those that the model has learnt from, 1 being the
+    limit: ``refused`` is beyond; ``contradictions`` [N], how many labels scored above a parent
+    before that was mended.
+    """
+
+    scores: pd.DataFrame
+    sets: pd.DataFrame
+    said: pd.DataFrame
+    distance: pd.Series
+    contradictions: pd.Series
+    risk: float
+
+    @property
+    def refused(self):
+        """Which images are too unlike those that the model has learnt from."""
+        return self.distance > 1
+
+    def report(self, row):
+        """What may be said of one image: a list of sentences."""
+        if self.refused.loc[row]:
+            return [
+                "Nothing is said: this image is further from those that the model has learnt "
+                f"from than {KEPT:.0%} of such are ({self.distance.loc[row]:.1f} times the limit). "
+                "Is it a frontal chest radiograph?"
+            ]
+        scores, sets = self.scores.loc[row], self.sets.loc[row]
+        said = [label for label, is_said in self.said.loc[row].items() if is_said]
+        named = [f"{label} ({scores[label]:.2f})" for label in said if label in OBSERVATIONS]
+        groups = [f"{label} ({scores[label]:.2f})" for label in said if label not in OBSERVATIONS]
+        absent = [label for label in OBSERVATIONS if sets[label] == "absent"]
+        told = []
+        if named:
+            told.append(f"Said: {', '.join(named)}.")
+        if groups:
+            told.append(f"Said, kind not certain: {', '.join(groups)}.")
+        if not said:
+            told.append("Nothing is sure enough to be said, which does not make it a normal chest.")
+        if absent:
+            told.append(f"Not possible, each at {1 - ALPHA:.0%}: {', '.join(absent)}.")
+        told.append(
+            f"Of a patient's reports at most {self.risk:.0%} say anything wrong, on average over "
+            "patients like those of the validation images, read as these were."
+        )
+        return told
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A run, and what was fitted on its validation images.
+
+    Temperatures, gate and the doubt of groups come from one half of the validation patients, and
+    every limit that is promised from the other.
+    """
+
+    run: Run
+    temperatures: pd.Series  # [L]
+    centre: np.ndarray  # [C], of the features of the training images
+    precision: np.ndarray  # [C, C]
+    furthest: float  # the distance that KEPT of the validation images do not exceed
+    factor: float  # by which groups are doubted
+    limits: pd.DataFrame  # of ``fit_conformal``
+    highest: pd.Series  # [patient's images], of ``highest_wrong``; indexed by patient
+
+    def __post_init__(self):
+        object.__setattr__(self, "model", self.run.model())
+
+    # --- Made, kept, found ------------------------------------------------------------------------
+
+    @classmethod
+    def fit(cls, run, track):
+        """Fit all that a run needs to be a reader, on the track that it was trained with."""
+        model, hierarchy = run.model(), run.hierarchy
+        valid = read_predictions(run.folder / "predictions.csv").split("valid")
+        patients = valid.about["patient"]
+        names = np.random.default_rng(0).permutation(pd.unique(patients))
+        first = patients.isin(names[: len(names) // 2]).to_numpy()
+        temperatures = fit_temperatures(valid.truth[first], valid.scores[first])
+        scores = hierarchy.make_coherent(rescale(valid.scores, temperatures), how="max")
+        factor = _choose_factor(scores[first], valid.truth[first], patients[first], hierarchy)
+        doubted = doubt_groups(scores, hierarchy, factor)
+        highest = highest_wrong(doubted[~first], valid.truth[~first], hierarchy)
+        embedded = {
+            split: _embedded(model, run.settings, track, hierarchy, split)
+            for split in ("train", "valid")
+        }
+        space = LedoitWolf().fit(embedded["train"])
+        distances = _distances(embedded["valid"], space.location_, space.precision_)
+        return cls(
+            run,
+            temperatures,
+            space.location_,
+            space.precision_,
+            float(np.quantile(distances[first], KEPT)),
+            factor,
+            fit_conformal(scores[~first], valid.truth[~first], ALPHA),
+            pd.Series(highest, index=patients[~first].to_numpy()),
+        )
+
+    def save(self):
+        """Keep what was fitted beside the run, in ``reader.npz``."""
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            format=FORMAT,
+            checkpoint=_digest(self.run),
+            temperatures=self.temperatures.to_numpy(),
+            centre=self.centre,
+            precision=self.precision,
+            furthest=self.furthest,
+            factor=self.factor,
+            limits=self.limits.to_numpy(),
+            highest=self.highest.to_numpy(),
+            patients=self.highest.index.to_numpy(dtype="U"),
+        )
+        write_whole(self.run.folder / "reader.npz", content.getvalue())
+
+    @classmethod
+    def load(cls, run):
+        """What ``save`` has kept; None if there is nothing that fits this run."""
+        try:
+            with np.load(run.folder / "reader.npz", allow_pickle=False) as kept:
+                if kept["format"] != FORMAT or kept["checkpoint"] != _digest(run):
+                    return None
+                labels = list(run.hierarchy.labels)
+                places_of = pd.MultiIndex.from_product([["all"], labels], names=["group", "label"])
+                columns = ["absent", "present"]
+                return cls(
+                    run,
+                    pd.Series(kept["temperatures"], index=labels),
+                    kept["centre"],
+                    kept["precision"],
+                    float(kept["furthest"]),
+                    float(kept["factor"]),
+                    pd.DataFrame(kept["limits"], index=places_of, columns=columns),
+                    pd.Series(kept["highest"], index=kept["patients"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+
+    # --- Reading ----------------------------------------------------------------------------------
+
+    def prepare(self, grey):
+        """Grey levels uint8 [N, 1, H, W] as the model sees them: float32, 0 … 1."""
+        return to_float(equalize(grey) if self.run.settings.equalize else grey)
+
+    @torch.inference_mode()
+    def read(self, grey, names=None, risk=0.1):
+        """A ``Reading`` of some images.
+
+        Parameters
+        ----------
+        grey : uint8 tensor [N, 1, size, size], of ``read_radiograph`` with the size of the run.
+        names : [N], for the rows of the tables; by default numbers.
+        risk : how many of a patient's reports may say anything wrong, 0 < risk < 1.
+        """
+        hierarchy, size = self.run.hierarchy, self.run.settings.size
+        if grey.dtype != torch.uint8 or grey.ndim != 4 or grey.shape[1:] != (1, size, size):
+            raise ValueError(
+                f"expected grey levels uint8 [N, 1, {size}, {size}], got {list(grey.shape)}."
+            )
+        images = self.prepare(grey)
+        features = features_of(self.model, images)
+        logits, embedded = self.model.head(features), self.model.head.embed(features)
+        raw = hierarchy.to_table(self.run.readout(logits).numpy())
+        if names is not None:
+            raw.index = pd.Index(names)
+        rescaled = rescale(raw, self.temperatures)
+        scores = hierarchy.make_coherent(rescaled, how="max")
+        distance = _distances(embedded.numpy(), self.centre, self.precision) / self.furthest
+        distance = pd.Series(distance, index=raw.index, name="distance")
+        threshold = control_risk(self.highest.to_numpy(), self.highest.index.to_numpy(), risk)
+        said = statements(doubt_groups(scores, hierarchy, self.factor), hierarchy, threshold)
+        sets = conformal_sets(scores, self.limits)
+        said[distance > 1], sets[distance > 1] = False, "unsure"  # nothing is promised of these
+        broken = [
+            (rescaled[child] > rescaled[list(hierarchy.parents(child))].min(axis=1) + 1e-9)
+            for child in hierarchy.labels
+            if hierarchy.parents(child)
+        ]
+        contradictions = pd.concat(broken, axis=1).sum(axis=1)
+        return Reading(scores, sets, said, distance, contradictions, risk)
+
+    def maps(self, grey, labels):
+        """Maps of some labels [N, len(labels), size, size], 0 … 1: what ``explain`` says."""
+        method = "pointing" if hasattr(self.model.head, "shares") else "layercam"
+        names = self.run.hierarchy.labels
+        return explain(self.model, self.prepare(grey), labels, method, names=names).images
+
+
+def find_reader(run=None, runs=places.RUNS):
+    """The reader of a run, fitted now where that was not done yet.
+
+    ``run`` is a run's folder; by default the course's own model, "pointing" (notebook 07), the last
+    one that was trained. ``ReadingError`` says what is missing, and how to make it.
+    """
+    folder = Path(run) if run else _last("pointing", Path(runs))
+    if not is_finished(folder):
+        raise ReadingError(f"{folder}: no finished run (run.json is missing).")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the code has changed matters to those who train
+        found = find_run(folder)
+    if (reader := Reader.load(found)) is not None:
+        return reader
+    reader = Reader.fit(found, _own_track(found))
+    reader.save()
+    return reader
+
+
+def _last(name, runs):
+    own = [path.parent for path in runs.glob(f"{name}-*/run.json")]
+    if not own:
+        raise ReadingError(
+            f"{runs}: no trained model called {name!r}. `make course` trains it, or "
+            "`python -m cxrlib fit --config configs/pointing.yaml`, in some minutes."
+        )
+    return max(own, key=lambda folder: (folder / "run.json").stat().st_mtime)
+
+
+def _own_track(run):
+    """The track that a run was trained with; ``ReadingError`` if other images lie there now."""
+    track, hierarchy = read_config(run.folder / "config.yaml").open()
+    data = make_data(track, hierarchy, run.settings)
+    if data_fingerprint(data) != read_record(run.folder)["data"]:
+        raise ReadingError(
+            f"{track.folder} no longer holds the images that {run.folder.name} was trained with, "
+            "from which its limits come. Let CXR_DATA name the folder that does, or train it anew."
+        )
+    return track
+
+
+def _digest(run):
+    return hashlib.sha256((run.folder / "best-auroc.ckpt").read_bytes()).hexdigest()[:16]
+
+
+def _distances(embedded, centre, precision):
+    """Mahalanobis distances [N] of features [N, C] from a centre."""
+    away = embedded - centre
+    return np.sqrt(np.einsum("nc,cd,nd->n", away, precision, away).clip(min=0))
+
+
+@torch.inference_mode()
+def _embedded(model, settings, track, hierarchy, split, most=2000):
+    """Features [N, C] of the images of a split, in its order; of the training images the first."""
+    rows = track.split(split)
+    rows = rows.iloc[:most] if split == "train" else rows
+    targets = hierarchy.derive(rows[list(OBSERVATIONS)])
+    how = settings.size, settings.equalize, track.opened.get("white")
+    dataset = ChestDataset(rows, track.folder, targets, *how)
+    parts = []
+    for items in torch.arange(len(dataset)).split(128):
+        images = dataset.prepare(dataset.fetch(items)[0])
+        parts.append(model.head.embed(features_of(model, images)))
+    return torch.cat(parts).numpy()
+
+
+def _choose_factor(scores, truth, patients, hierarchy):
+    """How much groups are to be doubted: what tells most, at a risk of ALPHA (notebook 10)."""
+    prevalence = hierarchy.close(truth).mean().fillna(0.5).clip(0.001, 0.999)
+
+    def told(factor):
+        doubted = doubt_groups(scores, hierarchy, factor)
+        threshold = control_risk(highest_wrong(doubted, truth, hierarchy), patients, ALPHA)
+        said = statements(doubted, hierarchy, threshold)
+        return specificity(said, truth, hierarchy, prevalence)["information"].mean()
+
+    return max(FACTORS, key=told)

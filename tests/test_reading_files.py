@@ -1,0 +1,156 @@
+"""cxrlib.reading.files: every kind of file gives the right grey levels, or one sentence."""
+
+import io
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+
+from cxrlib.reading import ReadingError, read_radiograph
+
+RAMP = np.linspace(0, 4095, 64).astype(np.uint16).reshape(1, 64).repeat(64, axis=0)
+
+
+def dicom(pixels=RAMP, bits=12, syntax=ExplicitVRLittleEndian, **tags):
+    """The bytes of a DICOM file."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = syntax
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = "1.2.3"
+    made.Modality, made.PhotometricInterpretation, made.SamplesPerPixel = "DX", "MONOCHROME2", 1
+    made.Rows, made.Columns = pixels.shape[-2:]
+    made.BitsAllocated, made.BitsStored, made.HighBit = 8 * pixels.itemsize, bits, bits - 1
+    made.PixelRepresentation = int(pixels.dtype.kind == "i")
+    made.PixelData = pixels.tobytes()
+    made["PixelData"].VR = "OW" if pixels.itemsize == 2 else "OB"
+    for name, value in tags.items():
+        setattr(made, name, value)
+    content = io.BytesIO()
+    pydicom.dcmwrite(content, made, enforce_file_format=True)
+    return content.getvalue()
+
+
+def levels(content, size=64):
+    """Grey levels of the middle row, of a ramp from the left to the right."""
+    return read_radiograph(content, size)[0][0, size // 2].numpy().astype(int)
+
+
+def test_a_dicom_file_is_read_as_it_is_stored():
+    """No window: black is the lowest level that 12 bits hold, and white the highest."""
+    assert np.abs(levels(dicom()) - RAMP[0] / 4095 * 255).max() <= 1
+    assert levels(dicom(RAMP // 2)).max() == pytest.approx(127, abs=1), "white is not guessed"
+
+
+def test_low_white_is_turned_over():
+    plain = levels(dicom())
+    assert np.array_equal(levels(dicom(PhotometricInterpretation="MONOCHROME1")), 255 - plain)
+
+
+def test_a_window_by_hand():
+    """Centre 1000, width 500: black up to 750, white from 1250 (PS3.3, C.11.2.1.2)."""
+    seen = levels(dicom(WindowCenter=1000, WindowWidth=500))
+    by_hand = ((RAMP[0] - 999.5) / 499 + 0.5).clip(0, 1) * 255
+    assert np.abs(seen - by_hand).max() <= 1
+    assert seen[0] == 0 and seen[-1] == 255
+
+
+def test_levels_are_rescaled_before_the_window():
+    stored = levels(dicom(WindowCenter=1000, WindowWidth=500))
+    rescaled = {"RescaleSlope": 2, "RescaleIntercept": -100}
+    moved = levels(dicom(WindowCenter=1900, WindowWidth=1000, **rescaled))
+    assert np.abs(moved - stored).max() <= 2
+
+
+def test_levels_may_be_negative():
+    signed = (RAMP.astype(np.int32) - 2048).astype(np.int16)
+    assert np.abs(levels(dicom(signed)) - levels(dicom())).max() <= 1
+
+
+def test_a_table_of_levels_is_followed():
+    """A VOI LUT of three values: of stored levels 0, 1 and all above."""
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [3, 0, 8], [0, 100, 255]
+    table["LUTData"].VR = "US"
+    pixels = np.array([[0, 1], [2, 3]], dtype=np.uint16)
+    image, _ = read_radiograph(dicom(pixels, VOILUTSequence=Sequence([table])), 2)
+    assert image[0].tolist() == [[0, 100], [255, 255]]
+
+
+def test_eight_bits_and_lossless_compression_change_nothing():
+    small = (RAMP // 16).astype(np.uint8)
+    assert np.array_equal(levels(dicom(small, bits=8)), small[0])
+    found = pydicom.dcmread(io.BytesIO(dicom()))
+    found.compress(RLELossless, generate_instance_uid=False)
+    packed = io.BytesIO()
+    found.save_as(packed, enforce_file_format=True)
+    assert np.array_equal(levels(packed.getvalue()), levels(dicom()))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (dicom(Modality="CT"), "modality CT; expected a radiograph"),
+        (dicom(np.stack([RAMP, RAMP]), NumberOfFrames=2), "of 2 images; expected one"),
+        (dicom(PhotometricInterpretation="RGB"), r"in colour \(RGB\)"),
+        (dicom()[:4000], "damaged or incomplete"),
+        (dicom()[:150], "damaged or incomplete|without an image"),
+        (dicom(WindowCenter=100, WindowWidth=0), "damaged|one grey level"),
+        (b"", "not a readable image"),
+        (b"only words", r"Expected a complete file .* TIFF, BMP, or DICOM"),
+        (b"\x89PNG\r\n\x1a\n" + b"0" * 90, "not a readable image"),
+        (bytes(128) + b"DICM" + b"?" * 50, "damaged or incomplete|without an image"),
+    ],
+)
+def test_what_is_no_radiograph_gets_a_sentence(content, told):
+    with pytest.raises(ReadingError, match=told) as caught:
+        read_radiograph(content, 32)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_file_without_an_image_and_one_that_cannot_be_unpacked(tmp_path):
+    found = pydicom.dcmread(io.BytesIO(dicom()))
+    del found.PixelData
+    found.save_as(tmp_path / "report.dcm")
+    with pytest.raises(ReadingError, match="without an image"):
+        read_radiograph(tmp_path / "report.dcm", 32)
+    found = pydicom.dcmread(io.BytesIO(dicom()))
+    found.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    found.PixelData = pydicom.encaps.encapsulate([b"no JPEG 2000 at all"])
+    found["PixelData"].is_undefined_length = True
+    found.save_as(tmp_path / "packed.dcm")
+    with pytest.raises(ReadingError, match="cannot be decoded|damaged"):
+        read_radiograph(tmp_path / "packed.dcm", 32)
+
+
+def test_what_a_file_says_of_itself_is_noted():
+    _, notes = read_radiograph(dicom(BodyPartExamined="HAND", ViewPosition="LL"), 8)
+    assert "HAND" in notes[0] and "lateral" in notes[1]
+    assert read_radiograph(dicom(BodyPartExamined="CHEST", ViewPosition="PA"), 8)[1] == []
+
+
+def test_the_content_counts_and_not_the_name(tmp_path):
+    (tmp_path / "image.png").write_bytes(dicom())
+    from_path, _ = read_radiograph(tmp_path / "image.png", 64)
+    assert torch.equal(from_path, read_radiograph(dicom(), 64)[0])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_an_image_is_the_same_from_its_path_and_from_its_bytes(tmp_path, kind):
+    path = tmp_path / "image.any"
+    Image.fromarray((RAMP // 16).astype(np.uint8)).save(path, format=kind)
+    from_path, from_bytes = (read_radiograph(source, 32)[0] for source in (path, path.read_bytes()))
+    assert torch.equal(from_path, from_bytes)
+    assert np.abs(levels(path.read_bytes()) - RAMP[0] // 16).max() <= 6
+
+
+def test_paths_that_hold_nothing(tmp_path):
+    (tmp_path / "empty.png").touch()
+    for path, told in (("none.png", "no such file"), ("", "not a file"), ("empty.png", "0 bytes")):
+        with pytest.raises(ReadingError, match=told):
+            read_radiograph(tmp_path / path, 8)

@@ -1,0 +1,153 @@
+"""cxrlib.reading.reader: fitted once, kept, and silent where it should be."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import PAPER, QUICK, write_chexpert, write_image
+
+from cxrlib import training
+from cxrlib.data import open_track
+from cxrlib.evaluation import read_predictions, rescale
+from cxrlib.labels import OBSERVATIONS
+from cxrlib.reading import Reader, Reading, ReadingError, find_reader, read_radiograph
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with runs in it: one, "pointing", trained on noise for two epochs."""
+    place = tmp_path_factory.mktemp("reading")
+    folder = place / "CheXpert-v1.0-small"
+    folder.mkdir()
+    write_chexpert(folder, patients={"train": 30, "valid": 60, "test": 4})
+    settings = QUICK.__class__(**{**QUICK.__dict__, "head": "pointing"})
+    training.train(open_track(folder), PAPER, settings, name="pointing", runs=place / "runs")
+    return place
+
+
+@pytest.fixture(scope="module")
+def reader(place):
+    return find_reader(runs=place / "runs")
+
+
+def noise(count=3, seed=0):
+    return torch.from_numpy(
+        np.random.default_rng(seed).integers(0, 256, (count, 1, 32, 32), dtype=np.uint8)
+    )
+
+
+def test_it_is_kept_and_found_again(place, reader, monkeypatch):
+    monkeypatch.setattr(Reader, "fit", lambda *_: pytest.fail("it was fitted already"))
+    again = find_reader(runs=place / "runs")
+    one, other = reader.read(noise()), again.read(noise())
+    pd.testing.assert_frame_equal(one.scores, other.scores)
+    pd.testing.assert_frame_equal(one.sets, other.sets)
+    assert one.said.equals(other.said) and np.allclose(one.distance, other.distance)
+    named = find_reader(next((place / "runs").glob("pointing-*")))
+    pd.testing.assert_frame_equal(named.read(noise()).scores, one.scores)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None])
+def test_what_is_kept_and_damaged_is_made_anew(place, reader, content):
+    kept = reader.run.folder / "reader.npz"
+    before = kept.read_bytes()
+    kept.write_bytes(before[: len(before) // 2] if content is None else content)
+    assert Reader.load(reader.run) is None
+    again = find_reader(runs=place / "runs")
+    pd.testing.assert_frame_equal(again.read(noise()).scores, reader.read(noise()).scores)
+    assert kept.read_bytes()[:2] == b"PK"
+
+
+def test_what_is_kept_is_of_these_weights(reader):
+    checkpoint = reader.run.folder / "best-auroc.ckpt"
+    before = checkpoint.read_bytes()
+    checkpoint.write_bytes(before + b"0")
+    try:
+        assert Reader.load(reader.run) is None
+    finally:
+        checkpoint.write_bytes(before)
+    assert Reader.load(reader.run) is not None
+
+
+def test_other_images_than_those_it_was_trained_with_are_refused(place, reader):
+    (reader.run.folder / "reader.npz").unlink()
+    folder = place / "CheXpert-v1.0-small"
+    image = next((folder / "valid").rglob("*.jpg"))
+    before = image.read_bytes()
+    write_image(image, seed=77)
+    try:
+        with pytest.raises(ReadingError, match="no longer holds the images"):
+            find_reader(runs=place / "runs")
+    finally:
+        image.write_bytes(before)
+    find_reader(runs=place / "runs")
+
+
+def test_no_model_says_how_to_make_one(tmp_path):
+    with pytest.raises(ReadingError, match="make course"):
+        find_reader(runs=tmp_path)
+    with pytest.raises(ReadingError, match="no finished run"):
+        find_reader(tmp_path)
+
+
+def test_scores_are_those_of_the_model_rescaled_and_coherent(reader):
+    """Against the predictions that training has kept of the validation images."""
+    run = reader.run
+    valid = read_predictions(run.folder / "predictions.csv").split("valid")
+    folder = run.folder.parents[1] / "CheXpert-v1.0-small"
+    paths = [folder / path.removeprefix(f"{folder.name}/") for path in valid.about["Path"][:5]]
+    grey = torch.stack([read_radiograph(path, 32)[0] for path in paths])
+    found = reader.read(grey)
+    by_hand = PAPER.make_coherent(rescale(valid.scores[:5], reader.temperatures), how="max")
+    np.testing.assert_allclose(found.scores, by_hand, atol=1e-5)
+    assert not PAPER.incoherent(found.scores).any()
+    before = rescale(valid.scores[:5], reader.temperatures).to_numpy()
+    mended = (found.scores.to_numpy() > before + 1e-9).any(axis=1)
+    assert (mended == (found.contradictions > 0)).all()
+
+
+def test_the_gate_passes_nineteen_of_twenty_of_what_it_was_made_with_and_no_other(reader):
+    assert reader.furthest > 0
+    odd = torch.zeros((2, 1, 32, 32), dtype=torch.uint8)
+    odd[1, :, :16] = 255
+    found = reader.read(odd)
+    assert found.refused.all()
+    assert not found.said.loc[found.refused].any(axis=None)
+    assert "Nothing is said" in found.report(0)[0] and len(found.report(0)) == 1
+
+
+def test_more_risk_says_no_less(reader):
+    said = [
+        reader.read(noise(20, 3), risk=risk).said.any(axis=1).sum() for risk in (0.05, 0.5, 0.9)
+    ]
+    assert said == sorted(said)
+
+
+def test_maps_have_the_images_size(reader):
+    maps = reader.maps(noise(2), ["Edema", "Opacity"])
+    assert maps.shape == (2, 2, 32, 32) and maps.min() >= 0 and maps.max() <= 1
+
+
+def test_images_of_another_size_or_kind_are_refused(reader):
+    for wrong in (noise().float(), noise()[:, 0], torch.zeros((1, 1, 40, 40), dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="expected grey levels"):
+            reader.read(wrong)
+
+
+def test_a_report_by_hand():
+    labels = list(PAPER.labels)
+    scores = pd.DataFrame(0.1, index=["a", "b"], columns=labels)
+    scores.loc["a", ["Edema", "Opacity"]] = 0.91, 0.8
+    sets = pd.DataFrame("unsure", index=["a", "b"], columns=labels)
+    sets.loc["a", ["Fracture", "Cardiac"]] = "absent"
+    said = pd.DataFrame(False, index=["a", "b"], columns=labels)
+    said.loc["a", ["Edema", "Opacity"]] = True
+    distance, none = pd.Series([0.5, 0.7], ["a", "b"]), pd.Series(0, ["a", "b"])
+    reading = Reading(scores, sets, said, distance, none, risk=0.2)
+    named, group, absent, promise = reading.report("a")
+    assert named == "Said: Edema (0.91)."
+    assert group == "Said, kind not certain: Opacity (0.80)."
+    assert absent == "Not possible, each at 90%: Fracture.", "Cardiac is no observation"
+    assert "at most 20% say anything wrong" in promise
+    assert "does not make it a normal chest" in reading.report("b")[0]
+    assert set(OBSERVATIONS) < set(labels)
