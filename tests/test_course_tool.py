@@ -55,7 +55,10 @@ def test_runs_in_order_writes_pages_and_skips_what_is_up_to_date(place, capsys):
     assert "What it is about." in index.read_text()
     assert (notebooks / "00_first.ipynb").read_bytes() == before, "the source is not touched"
 
-    page = (place / "build/pages/01_second.html").read_text()
+    first, page = ((place / f"build/pages/{n}.html").read_text() for n in ("00_first", "01_second"))
+    assert first.count('<a href="01_second.html">00 · A title →</a>') == 2, "above and below"
+    assert page.count('<a href="00_first.html">← 00 · A title</a>') == 2
+    assert page.count('<a href="index.html">All notebooks</a>') == 2
     assert "two" in page
     assert "bar</pre>" not in page
     result = nbformat.read(place / "build/course/01_second.ipynb", as_version=4)

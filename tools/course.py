@@ -40,15 +40,24 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SECONDS_PER_CELL = 3600
 
-# nbconvert's page, with figures' alternative text and a way back, and without the scripts that it
-# would fetch: MathJax, RequireJS, Mermaid, widgets.
+# nbconvert's page, with figures' alternative text, lines that are not too long to read and a way on
+# and back, and without the scripts that it would fetch: MathJax, RequireJS, Mermaid, widgets.
 PAGE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
-{%- block body_header -%}{{ super() }}<p><a href="index.html">All notebooks</a></p>
-{%- endblock -%}
+{%- block html_head_css -%}{{ super() }}<style>
+.jp-RenderedMarkdown > :is(p, ul, ol, details) { max-width: 46em; }
+nav.course { display: flex; flex-wrap: wrap; gap: 2em; padding: 0.5em 1em; }
+</style>{%- endblock -%}
+{%- macro ways() -%}<nav class="course" aria-label="Notebooks">
+{%- for words, page in resources.ways -%}
+<a href="{{ page }}">{{ words | escape_html }}</a>
+{%- endfor -%}
+</nav>{%- endmacro -%}
+{%- block body_header -%}{{ super() }}{{ ways() }}{%- endblock -%}
+{%- block body_footer -%}{{ ways() }}{{ super() }}{%- endblock -%}
 {%- block data_png scoped -%}
 {%- set alt = output | get_metadata("alt", "image/png") or "" -%}
 {{ super() | replace("<img ", '<img alt="' ~ alt | escape_html ~ '" ', 1) if alt else super() }}
@@ -242,11 +251,18 @@ def run(source, build, package, environment):
         print(f"{seconds:.0f} s" if fresh else f"up to date ({seconds:.0f} s when it ran)")
         result = nbformat.read(executed / path.name, as_version=4)
         page = pages / f"{path.stem}.html"
-        page.write_text(to_html(result, source), encoding="utf-8")
+        before, after = notebooks[: number - 1][-1:], notebooks[number:][:1]
+        ways = [(f"← {_heading(other)}", f"{other.stem}.html") for other in before]
+        ways += [(f"{_heading(other)} →", f"{other.stem}.html") for other in after]
+        page.write_text(to_html(result, source, ways), encoding="utf-8")
         entries.append((page.name, *first_words(result), seconds))
     index = pages / "index.html"
     index.write_text(index_page(entries, environment), encoding="utf-8")
     return index
+
+
+def _heading(path):
+    return first_words(nbformat.read(path, as_version=4))[0]
 
 
 def _inputs(path, package, environment):
@@ -313,15 +329,19 @@ def _content_of(folder):
     return digest.digest()
 
 
-def to_html(notebook, folder):
-    """One page that needs nothing from the network; ``folder`` is where its images lie."""
+def to_html(notebook, folder, ways=()):
+    """One page that needs nothing from the network; ``folder`` is where its images lie.
+
+    ``ways`` [(words, page)] are the links above and below it.
+    """
     exporter = HTMLExporter(
         extra_loaders=[DictLoader({"page.html.j2": PAGE})],
         template_file="page.html.j2",
         embed_images=True,
     )
     about = {"path": str(folder), "name": first_words(notebook)[0]}
-    return exporter.from_notebook_node(notebook, resources={"metadata": about})[0]
+    resources = {"metadata": about, "ways": [("All notebooks", "index.html"), *ways]}
+    return exporter.from_notebook_node(notebook, resources=resources)[0]
 
 
 def _track(folder):
