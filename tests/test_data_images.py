@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -63,6 +64,41 @@ def test_grey_levels_without_a_known_white_are_refused(tmp_path, pixels, white):
     Image.fromarray(pixels).save(tmp_path / "deep.tif")
     with pytest.raises(DataError, match=r"deep\.tif: .*grey levels from .* to .*white=4095"):
         load_image(tmp_path / "deep.tif", 8, white)
+
+
+def tiff(levels, bits, zero_is_white):
+    """The bytes of an uncompressed TIFF of 12 or 16 bits, of an even width, by hand."""
+    height, width = levels.shape
+    if bits == 16:
+        pixels = levels.astype("<u2").tobytes()
+    else:  # two levels in three bytes
+        one, other = levels.reshape(-1, 2).astype(int).T
+        thirds = [one >> 4, (one & 15) << 4 | other >> 8, other & 255]
+        pixels = np.stack(thirds, axis=1).astype(np.uint8).tobytes()
+    start = 8 + 2 + 9 * 12 + 4
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: int(not zero_is_white), 273: start,
+            277: 1, 278: height, 279: len(pixels)}  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + pixels
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("zero_is_white", [False, True])
+def test_a_tiff_says_what_white_is(bits, zero_is_white):
+    """Its tags 258 and 262: how many bits, and what 0 means."""
+    levels = np.array([[0, 1], [2, 3]]) * (2**bits // 4)
+    share = levels / (2**bits - 1)
+    expected = 255 * (1 - share if zero_is_white else share)
+    found = load_image(tiff(levels, bits, zero_is_white), 2)[0]
+    np.testing.assert_allclose(found, expected, atol=1)
+
+
+def test_several_images_in_one_file_are_refused(tmp_path):
+    pages = [Image.new("L", (8, 8), grey) for grey in (10, 200)]
+    for name in ("a.tif", "a.png"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+        with pytest.raises(DataError, match="2 images in one file"):
+            load_image(tmp_path / name, 8)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

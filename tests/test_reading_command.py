@@ -1,6 +1,8 @@
 """python -m cxrlib read: a table, a report, maps and JSON; a folder; bad files; exit codes."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,7 @@ def test_a_folder_of_all_kinds_of_files(read, tmp_path, capsys):
     bad = table["problem"] != ""
     assert sorted(table.index[bad]) == ["cut.png", "notes.txt"]
     assert "lateral" in table.loc["deeper/scan", "notes"]
+    assert not list((tmp_path / "out").glob("*.part"))
     assert table.loc[~bad, "Edema"].astype(float).between(0, 1).all()
     assert "4 of 6 files read" in done.out
     lines = [line for line in done.err.splitlines() if ".png: " in line or ".txt: " in line]
@@ -86,6 +89,51 @@ def test_a_folder_says_the_same_as_one_by_one(read, tmp_path, capsys):
         content = json.loads((tmp_path / f"out/{name}.json").read_text(encoding="utf-8"))
         scores = pd.Series({label: of["score"] for label, of in content["labels"].items()})
         np.testing.assert_allclose(table.loc[name, scores.index].astype(float), scores, atol=2e-4)
+        said = "; ".join(label for label, of in content["labels"].items() if of["said"])
+        assert (table["said"].fillna("")[name], table["refused"][name]) == (
+            said,
+            content["refused"],
+        )
+
+
+def test_its_own_results_are_no_films_and_odd_names_cost_nothing(read, place, reader, tmp_path):  # noqa: F811
+    films = tmp_path / "films"
+    write_image(films / "film.png")
+    (films / "link.png").symlink_to("nowhere.png")
+    odd = os.fsencode(films) + b"/\xff.png"
+    shutil.copy(films / "film.png", odd)
+    assert main(["read", "--run", str(reader.run.folder), "--out", str(films),
+                 str(films / "film.png")]) == 0  # fmt: skip
+    assert sorted(path.name for path in films.glob("film.png.*")) == [
+        "film.png.json", "film.png.maps.png",
+    ]  # fmt: skip
+    assert read(films) == 1
+    table = pd.read_csv(tmp_path / "out/films.csv", keep_default_na=False).set_index("file")
+    assert sorted(table.index) == ["\\xff.png", "film.png", "link.png"]
+    assert table.loc["link.png", "problem"] == "no such file."
+
+
+def test_folders_called_alike_have_tables_of_their_own(read, tmp_path):
+    for above in ("a", "b"):
+        write_image(tmp_path / above / "films" / "film.png")
+    assert read(tmp_path / "a" / "films", tmp_path / "b" / "films") == 0
+    assert len(list((tmp_path / "out").glob("*.csv"))) == 2
+
+
+def test_an_error_of_ours_does_not_end_the_reading_of_others(read, tmp_path, monkeypatch):
+    films = tmp_path / "films"
+    for number in range(3):
+        write_image(films / f"{number}.png", seed=number)
+    real = command.read_radiograph
+
+    def broken(path, *how):
+        return real(path, *how) if path.name != "1.png" else 1 / 0
+
+    monkeypatch.setattr(command, "read_radiograph", broken)
+    assert read(films) == 1
+    table = pd.read_csv(tmp_path / "out/films.csv", keep_default_na=False).set_index("file")
+    assert list(table["problem"] != "") == [False, True, False]
+    assert "ZeroDivisionError" in table.loc["1.png", "problem"]
 
 
 def test_what_cannot_be_begun_is_one_line(read, tmp_path, capsys):

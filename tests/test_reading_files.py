@@ -67,19 +67,53 @@ def test_levels_are_rescaled_before_the_window():
     assert np.abs(moved - stored).max() <= 2
 
 
+def test_a_negative_slope_turns_levels_over_before_the_window():
+    """Low stored levels become high ones: the ramp falls."""
+    tags = {"RescaleSlope": -1, "RescaleIntercept": 4095, "WindowCenter": 1800, "WindowWidth": 2400}
+    by_hand = ((4095 - RAMP[0].astype(int) - 1799.5) / 2399 + 0.5).clip(0, 1) * 255
+    assert np.abs(levels(dicom(**tags)) - by_hand).max() <= 1
+
+
+@pytest.mark.parametrize(("centre", "width"), [(2048, 8192), (4000, 3000), (-500, 2000)])
+def test_a_window_may_reach_beyond_what_can_be_stored(centre, width):
+    by_hand = ((RAMP[0] - (centre - 0.5)) / (width - 1) + 0.5).clip(0, 1) * 255
+    assert np.abs(levels(dicom(WindowCenter=centre, WindowWidth=width)) - by_hand).max() <= 1
+
+
+def test_the_two_other_kinds_of_window():
+    """PS3.3, C.11.2.1.3."""
+    tags = {"WindowCenter": [2000, 1], "WindowWidth": [2500, 1]}  # the first of two
+    sigmoid = 255 / (1 + np.exp(-4 * (RAMP[0] - 2000.0) / 2500))
+    assert np.abs(levels(dicom(VOILUTFunction="SIGMOID", **tags)) - sigmoid).max() <= 1
+    exact = ((RAMP[0] - 2000.0) / 2500 + 0.5).clip(0, 1) * 255
+    assert np.abs(levels(dicom(VOILUTFunction="LINEAR_EXACT", **tags)) - exact).max() <= 1
+
+
+def test_padding_is_black_and_inverse_is_inverse():
+    padded = RAMP.copy()
+    padded[:, 40:] = 0
+    seen = levels(dicom(padded, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=0))
+    assert (seen[41:] == 0).all() and seen[1] > 240
+    assert np.array_equal(levels(dicom(PresentationLUTShape="INVERSE")), 255 - levels(dicom()))
+
+
+def test_a_file_without_its_preamble_is_read():
+    assert np.array_equal(levels(dicom()[132:]), levels(dicom()))
+
+
 def test_levels_may_be_negative():
     signed = (RAMP.astype(np.int32) - 2048).astype(np.int16)
     assert np.abs(levels(dicom(signed)) - levels(dicom())).max() <= 1
 
 
 def test_a_table_of_levels_is_followed():
-    """A VOI LUT of three values: of stored levels 0, 1 and all above."""
+    """A VOI LUT of three values of 8 bits: of stored levels 0, 1 and all above."""
     table = Dataset()
-    table.LUTDescriptor, table.LUTData = [3, 0, 8], [0, 100, 255]
+    table.LUTDescriptor, table.LUTData = [3, 0, 8], [0, 100, 200]
     table["LUTData"].VR = "US"
     pixels = np.array([[0, 1], [2, 3]], dtype=np.uint16)
     image, _ = read_radiograph(dicom(pixels, VOILUTSequence=Sequence([table])), 2)
-    assert image[0].tolist() == [[0, 100], [255, 255]]
+    assert image[0].tolist() == [[0, 100], [200, 200]], "white is 255, whatever the table holds"
 
 
 def test_eight_bits_and_lossless_compression_change_nothing():
@@ -100,7 +134,17 @@ def test_eight_bits_and_lossless_compression_change_nothing():
         (dicom(PhotometricInterpretation="RGB"), r"in colour \(RGB\)"),
         (dicom()[:4000], "damaged or incomplete"),
         (dicom()[:150], "damaged or incomplete|without an image"),
-        (dicom(WindowCenter=100, WindowWidth=0), "damaged|one grey level"),
+        (dicom(WindowCenter=100, WindowWidth=0), "window is 0 wide"),
+        (dicom(WindowCenter=9, WindowWidth=9, VOILUTFunction="CURVED"), r"unknown kind \(CURVED\)"),
+        (dicom(HighBit=15), "stores its bits in an unusual place"),
+        (dicom(Modality=["DX", "CT"]), "modality DX/CT"),
+        (
+            dicom(SamplesPerPixel=3, PlanarConfiguration=0, Columns=32, Rows=42),
+            "not one image|damaged",
+        ),
+        (dicom(Rows=20), "not one image|damaged"),
+        (b"%PDF-1.7 and more", "a PDF; expected"),
+        (b"GIF89a and more", "a GIF; expected"),
         (b"", "not a readable image"),
         (b"only words", r"Expected a complete file .* TIFF, BMP, or DICOM"),
         (b"\x89PNG\r\n\x1a\n" + b"0" * 90, "not a readable image"),
@@ -110,7 +154,18 @@ def test_eight_bits_and_lossless_compression_change_nothing():
 def test_what_is_no_radiograph_gets_a_sentence(content, told):
     with pytest.raises(ReadingError, match=told) as caught:
         read_radiograph(content, 32)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    said = str(caught.value)
+    assert "\n" not in said and len(said) < 400 and "object at 0x" not in said
+
+
+def test_a_tag_that_is_missing_is_named():
+    for name in ("PhotometricInterpretation", "BitsStored", "PixelRepresentation"):
+        found = pydicom.dcmread(io.BytesIO(dicom()))
+        delattr(found, name)
+        content = io.BytesIO()
+        found.save_as(content)
+        with pytest.raises(ReadingError, match=f"does not say its {name}"):
+            read_radiograph(content.getvalue(), 8)
 
 
 def test_a_file_without_an_image_and_one_that_cannot_be_unpacked(tmp_path):

@@ -1,5 +1,7 @@
 """cxrlib.reading.reader: fitted once, kept, and silent where it should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,9 +10,17 @@ from conftest import PAPER, QUICK, write_chexpert, write_image
 
 from cxrlib import training
 from cxrlib.data import open_track
-from cxrlib.evaluation import read_predictions, rescale
+from cxrlib.evaluation import fit_temperatures, read_predictions, rescale
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading import Reader, Reading, ReadingError, find_reader, read_radiograph
+from cxrlib.uncertainty import (
+    conformal_sets,
+    control_risk,
+    doubt_groups,
+    fit_conformal,
+    highest_wrong,
+    statements,
+)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +133,66 @@ def test_more_risk_says_no_less(reader):
     assert said == sorted(said)
 
 
+def test_what_is_promised_comes_from_other_patients_than_what_was_tuned(reader):
+    """By hand from the predictions: temperatures and gate of one half, limits of the other."""
+    run = reader.run
+    valid = read_predictions(run.folder / "predictions.csv").split("valid")
+    patients = valid.about["patient"]
+    promised = patients.isin(set(reader.highest.index)).to_numpy()
+    assert 0.4 < promised.mean() < 0.6
+    assert not set(patients[promised]) & set(patients[~promised])
+    assert len(reader.highest) == promised.sum(), "all images of those patients"
+    tuned = fit_temperatures(valid.truth[~promised], valid.scores[~promised])
+    pd.testing.assert_series_equal(tuned, reader.temperatures, check_names=False)
+    scores = PAPER.make_coherent(rescale(valid.scores, reader.temperatures), how="max")
+    limits = fit_conformal(scores[promised], valid.truth[promised], 0.1)
+    np.testing.assert_allclose(reader.limits, limits)
+    doubted = doubt_groups(scores, PAPER, reader.factor)
+    highest = highest_wrong(doubted[promised], valid.truth[promised], PAPER)
+    np.testing.assert_allclose(reader.highest, highest)
+    folder = run.folder.parents[1] / "CheXpert-v1.0-small"
+    paths = valid.about["Path"][~promised]
+    grey = [read_radiograph(folder / p.removeprefix(f"{folder.name}/"), 32)[0] for p in paths]
+    passed = ~reader.read(torch.stack(grey)).refused
+    assert passed.mean() == pytest.approx(0.95, abs=0.02)
+
+
+def test_statements_are_those_of_controlled_risk(reader):
+    grey = noise(12, 5)
+    for risk in (0.1, 0.6):
+        found = reader.read(grey, risk=risk)
+        threshold = control_risk(reader.highest.to_numpy(), reader.highest.index.to_numpy(), risk)
+        said = statements(doubt_groups(found.scores, PAPER, reader.factor), PAPER, threshold)
+        said[found.refused] = False
+        pd.testing.assert_frame_equal(found.said, said)
+        sets = conformal_sets(found.scores, reader.limits)
+        assert found.sets[~found.refused].equals(sets[~found.refused])
+        assert (found.sets[found.refused] == "unsure").all(axis=None)
+
+
+def test_what_is_loaded_is_all_that_was_fitted(reader):
+    again = Reader.load(reader.run)
+    pd.testing.assert_series_equal(again.highest, reader.highest, check_names=False)
+    pd.testing.assert_frame_equal(again.limits, reader.limits)
+    assert (again.factor, again.furthest) == (reader.factor, reader.furthest)
+
+
+def test_any_damaged_byte_is_found_or_changes_nothing(reader):
+    kept = reader.run.folder / "reader.npz"
+    before, rng = kept.read_bytes(), np.random.default_rng(0)
+    try:
+        for place in rng.integers(0, len(before), 60):
+            damaged = bytearray(before)
+            damaged[place] ^= 0xFF
+            kept.write_bytes(bytes(damaged))
+            again = Reader.load(reader.run)
+            if again is not None:
+                np.testing.assert_array_equal(again.highest, reader.highest)
+                np.testing.assert_array_equal(again.precision, reader.precision)
+    finally:
+        kept.write_bytes(before)
+
+
 def test_maps_have_the_images_size(reader):
     maps = reader.maps(noise(2), ["Edema", "Opacity"])
     assert maps.shape == (2, 2, 32, 32) and maps.min() >= 0 and maps.max() <= 1
@@ -147,7 +217,11 @@ def test_a_report_by_hand():
     named, group, absent, promise = reading.report("a")
     assert named == "Said: Edema (0.91)."
     assert group == "Said, kind not certain: Opacity (0.80)."
-    assert absent == "Not possible, each at 90%: Fracture.", "Cardiac is no observation"
-    assert "at most 20% say anything wrong" in promise
+    assert absent.startswith("Ruled out, as about one in 10 ") and absent.endswith(": Fracture.")
+    assert "at most 20% say anything wrong after “Said”" in promise
+    of_phantoms = replace(reading, origin="Track 'phantom': 3 train", risk=0.004).report("a")
+    assert (
+        "0.4%" in of_phantoms[-2] and "of a real radiograph nothing is promised" in of_phantoms[-1]
+    )
     assert "does not make it a normal chest" in reading.report("b")[0]
     assert set(OBSERVATIONS) < set(labels)

@@ -21,7 +21,7 @@ from cxrlib.data.track import DataError
 from cxrlib.places import cache
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-READER = 1
+READER = 2
 """Raise it with any change that gives other grey levels: kept images are then decoded again."""
 
 
@@ -62,6 +62,8 @@ def load_image(path, size, white=None):
             image.draft("L", (2 * size, 2 * size))
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
+            if getattr(image, "n_frames", 1) > 1:
+                raise ValueError(f"{image.n_frames} images in one file, and one is expected")
             grey = _eight_bits(image, white)
             return torch.from_numpy(np.array(grey.resize((size, size), Image.BILINEAR)))[None]
     except Exception as error:  # a damaged file can lead Pillow's decoders to any error
@@ -77,8 +79,12 @@ def _eight_bits(image, white):
     """The image with grey levels 0 to 255. (Pillow's own conversion would clip 16 bits.)"""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image.convert("L")
-    white = white or (65535 if image.mode.startswith("I;16") else None)
+    tags = getattr(image, "tag_v2", {})  # of a TIFF: 258, how many bits; 262, what 0 means
+    bits = int(np.max(tags.get(258, 16)))
+    white = white or (2**bits - 1 if image.mode.startswith("I;16") else None)
     pixels = np.asarray(image).astype(np.float64)
+    if tags.get(262) == 0 and white is not None:
+        pixels = white - pixels
     if white is None or not (pixels.min() >= 0 and pixels.max() <= white):
         raise ValueError(
             f"grey levels from {pixels.min():g} to {pixels.max():g} in Pillow's mode "

@@ -9,9 +9,14 @@ read, 1 if some were not (each is named, with the reason), 2 if nothing could be
 """
 
 import argparse
+import csv
 import json
+import os
 import sys
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,18 +33,20 @@ from cxrlib.reading.reader import find_reader
 
 NOT_FOR_CLINICAL_USE = "For teaching. Not for clinical use."
 BATCH = 32
+COLUMNS = ("file", "problem", "notes", "refused", "distance", "said")
 MAPS = 4  # of the labels that score highest, and of all that are said
 
 
-def as_json(reading, row, source, notes, run):
+def as_json(reader, found):
     """What a reading says of one image, as JSON can hold it: the schema is in docs/reading.md."""
+    reading, row, run = found.reading, str(found.path), reader.run
     scores, sets, said = (table.loc[row] for table in (reading.scores, reading.sets, reading.said))
     return {
         "format": 1,
-        "file": source,
+        "file": _told(found.path.name),
         "use": NOT_FOR_CLINICAL_USE,
-        "model": {"run": run.folder.name, "cxrlib": version("cxrlib")},
-        "notes": notes,
+        "model": {"run": run.folder.name, "trained_on": reader.origin, "cxrlib": version("cxrlib")},
+        "notes": list(found.notes),
         "refused": bool(reading.refused.loc[row]),
         "distance": round(float(reading.distance.loc[row]), 4),
         "risk": reading.risk,
@@ -70,106 +77,149 @@ def as_table(reading, row):
     return table.sort_values("score", ascending=False, kind="stable")
 
 
-def draw_maps(reader, reading, grey, row, number):
+def draw_maps(reader, found):
     """The image, and maps of what is said of it, or else of what scores highest: a figure."""
-    hierarchy, scores = reader.run.hierarchy, reading.scores.loc[row]
-    said = [label for label in hierarchy.labels if reading.said.loc[row, label]]
+    reading, row = found.reading, str(found.path)
+    scores = reading.scores.loc[row]
+    said = [label for label in reader.run.hierarchy.labels if reading.said.loc[row, label]]
     seen = [label for label in OBSERVATIONS if label not in ("No Finding", *said)]
     labels = (said + list(scores[seen].sort_values(ascending=False).index))[: max(MAPS, len(said))]
-    maps = reader.maps(grey[number : number + 1], labels)[0]
-    image = grey[number, 0].numpy()
-    titles = [f"{label} {scores[label]:.2f}" for label in labels]
+    maps = reader.maps(found.grey[None], labels)[0]
+    image = found.grey[0].numpy()
+    refused = " Refused: nothing is said." if reading.refused.loc[row] else ""
     return plots.gallery(
         [image, *[image] * len(labels)],
-        ["as read", *titles],
+        ["as read", *[f"{label} {scores[label]:.2f}" for label in labels]],
         columns=3,
         size=3.2,
-        title=NOT_FOR_CLINICAL_USE + (" Refused: nothing is said." * reading.refused.loc[row]),
+        title=NOT_FOR_CLINICAL_USE + refused,
         maps=[None, *maps.numpy()],
     )
 
 
-def read_files(reader, paths, risk, bar=False):
-    """Yields (path, grey levels or None, notes, reading or None, row, what is wrong or "")."""
-    size = reader.run.settings.size
+@dataclass(frozen=True)
+class Found:
+    """One file: what is wrong with it; or its image and notes, and its row in a reading."""
 
-    def opened(path):
-        try:
-            return *read_radiograph(path, size), ""
-        except ReadingError as error:
-            return None, [], str(error).removeprefix(f"{path}: ")
+    path: Path
+    problem: str = ""
+    grey: torch.Tensor | None = None  # uint8 [1, size, size]
+    notes: list = ()
+    reading: object = None  # of its whole batch; the row is str(path)
 
+
+def open_file(path, size, white):
+    """``Found`` without a reading; whatever is wrong with the file is a sentence."""
+    try:
+        grey, notes = read_radiograph(path, size, white)
+        return Found(path, grey=grey, notes=notes)
+    except ReadingError as error:
+        return Found(path, str(error).removeprefix(f"{path}: "))
+    except Exception as error:  # one odd file must not end the reading of all others
+        return Found(path, f"could not be read ({type(error).__name__}: {error}).")
+
+
+def read_files(reader, paths, risk, white=None, bar=False):
+    """Yields a ``Found`` for every path, in order, batch by batch."""
+    size, white = reader.run.settings.size, white or reader.white
     bar = tqdm(total=len(paths), desc="reading", unit="image", disable=not bar)
-    with bar, ThreadPoolExecutor(2 * cpu_count()) as pool:
+    with bar, ThreadPoolExecutor(min(4, 2 * cpu_count())) as pool:
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
-            found = list(pool.map(opened, batch))
-            good = [n for n, (image, _, _) in enumerate(found) if image is not None]
-            reading = grey = None
+            found = list(pool.map(lambda path: open_file(path, size, white), batch))
+            good = [one for one in found if one.grey is not None]
             if good:
-                grey = torch.stack([found[n][0] for n in good])
-                reading = reader.read(grey, [str(batch[n]) for n in good], risk)
-            for n, (image, notes, wrong) in enumerate(found):
-                row = good.index(n) if image is not None else None
-                yield batch[n], grey, notes, reading if image is not None else None, row, wrong
+                names = [str(one.path) for one in good]
+                reading = reader.read(torch.stack([one.grey for one in good]), names, risk)
+            for one in found:
+                yield replace(one, reading=reading) if one.grey is not None else one
                 bar.update()
 
 
-def read_one_by_one(reader, paths, risk, out):
+def read_one_by_one(reader, paths, options):
     """Print and keep what is said of some files; returns how many were read."""
     count, names = 0, _distinct(paths)
-    for path, grey, notes, reading, number, wrong in read_files(reader, paths, risk):
-        print(f"\n{path}")
-        if wrong:
-            print(f"  {wrong}")
+    for found in read_files(reader, paths, options.risk, options.white):
+        print(f"\n{_told(found.path)}")
+        if found.problem:
+            print(f"  {found.problem}")
             continue
-        row, count = str(path), count + 1
-        print(as_table(reading, row).to_string(header=True))
-        for sentence in (*notes, *reading.report(row), NOT_FOR_CLINICAL_USE):
+        row, count = str(found.path), count + 1
+        print(as_table(found.reading, row).to_string(header=True))
+        for sentence in (*found.notes, *found.reading.report(row), NOT_FOR_CLINICAL_USE):
             print(f"  {sentence}")
-        content = as_json(reading, row, path.name, notes, reader.run)
-        kept, drawn = (out / f"{names[path]}.{end}" for end in ("json", "maps.png"))
+        content = as_json(reader, found)
+        kept, drawn = (options.out / f"{names[found.path]}.{end}" for end in ("json", "maps.png"))
         kept.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-        fig = draw_maps(reader, reading, grey, row, number)
+        fig = draw_maps(reader, found)
         fig.savefig(drawn)
         plots.plt.close(fig)
-        print(f"  Kept: {kept}, {drawn}")
+        print(f"  Kept: {_told(kept)}, {_told(drawn)}")
     return count
 
 
-def _distinct(paths):
-    """{path: a name for its results}: the file's, with its folders' where two are called alike."""
-    names = [path.name for path in paths]
+def read_folder(reader, folder, name, options):
+    """One table of a folder's files, whatever they are; returns how many of how many were read.
+
+    It grows as ``name.csv.part``, so that what was read is there even if the reading is ended.
+    """
+    paths = files_in(folder)
+    kept, columns = options.out / f"{name}.csv", [*COLUMNS, *reader.run.hierarchy.labels]
+    part, count = kept.with_name(f"{kept.name}.part"), 0
+    with open(part, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, columns)
+        table.writeheader()
+        for found in read_files(reader, paths, options.risk, options.white, bar=True):
+            row = {"file": _told(found.path.relative_to(folder)), "problem": found.problem}
+            if found.problem:
+                tqdm.write(f"{row['file']}: {found.problem}", file=sys.stderr)
+            else:
+                row |= _as_row(found)
+                count += 1
+            table.writerow(row)
+            file.flush()
+    part.replace(kept)
+    print(f"{count} of {len(paths)} files read: {_told(kept)}. {NOT_FOR_CLINICAL_USE}")
+    return count, len(paths)
+
+
+def _as_row(found):
+    reading, row = found.reading, str(found.path)
     return {
-        path: "-".join(p for p in path.parts if p not in ("/", "..")) if names.count(path.name) > 1
-        else path.name
+        "notes": " ".join(found.notes),
+        "refused": bool(reading.refused.loc[row]),
+        "distance": round(float(reading.distance.loc[row]), 4),
+        "said": "; ".join(label for label in reading.said if reading.said.loc[row, label]),
+    } | reading.scores.loc[row].round(4).to_dict()
+
+
+def _distinct(paths):
+    """{path: a name for its results}: its own, with its folders' where two are called alike."""
+    counts = Counter(path.name for path in paths)
+    return {
+        path: path.name if counts[path.name] == 1
+        else "-".join(part for part in path.parts if part not in ("/", ".."))
         for path in paths
     }  # fmt: skip
 
 
-def read_folder(reader, folder, paths, risk, out):
-    """One table of a folder's files, whatever they are; returns how many were read."""
-    rows = []
-    for path, _, notes, reading, _, wrong in read_files(reader, paths, risk, bar=True):
-        row = {"file": path.relative_to(folder).as_posix(), "problem": wrong}
-        if reading is not None:
-            name = str(path)
-            said = [label for label in reading.said if reading.said.loc[name, label]]
-            row |= {
-                "notes": " ".join(notes),
-                "refused": bool(reading.refused.loc[name]),
-                "distance": round(float(reading.distance.loc[name]), 4),
-                "said": "; ".join(said),
-            } | reading.scores.loc[name].round(4).to_dict()
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    kept = out / f"{folder.absolute().name}.csv"
-    table.to_csv(kept, index=False)
-    read = table["problem"] == ""
-    for row in table[~read].itertuples():
-        print(f"{row.file}: {row.problem}", file=sys.stderr)
-    print(f"{read.sum()} of {len(table)} files read: {kept}. {NOT_FOR_CLINICAL_USE}")
-    return int(read.sum())
+def _told(path):
+    """A path as text that can be written, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def files_in(folder):
+    """All that lies below a folder, by name, but folders, hidden files and this command's results.
+
+    What is no file, such as a link to nothing, is there too: it gets its sentence.
+    """
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not path.is_dir()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.endswith((".json", ".csv", ".csv.part", ".maps.png"))
+    )
 
 
 def main(arguments):
@@ -180,38 +230,41 @@ def main(arguments):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     risk = "share of a patient's reports that may say anything wrong; 0.1"
+    white = "grey level of white in images of more than 8 bits; by default what the file can hold"
     parser.add_argument("files", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--run", type=Path, help="a run's folder; by default the course's model")
     parser.add_argument("--out", type=Path, default=Path(), help="where results go; here")
     parser.add_argument("--risk", type=float, default=0.1, help=risk)
+    parser.add_argument("--white", type=int, help=white)
     options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")  # of files that do not conform; what matters is said
     try:
-        if not 0 < options.risk < 1:
-            raise ReadingError(f"--risk {options.risk:g}: expected a share between 0 and 1.")
-        if lost := [path for path in options.files if not path.exists()]:
-            raise ReadingError(f"{lost[0]}: no such file or folder.")
-        options.out.mkdir(parents=True, exist_ok=True)
+        files, folders = _look_at(options)
         reader = find_reader(options.run)
-        count = total = 0
-        files = list(dict.fromkeys(path for path in options.files if not path.is_dir()))
-        for folder in (path for path in options.files if path.is_dir()):
-            inside = _files_in(folder)
-            if not inside:
-                raise ReadingError(f"{folder}: no file in it.")
-            total += len(inside)
-            count += read_folder(reader, folder, inside, options.risk, options.out)
-        total += len(files)
-        count += read_one_by_one(reader, files, options.risk, options.out)
     except (ReadingError, EvaluationError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    print(f"Model: {reader.run.folder.name}, trained on {reader.origin}.")
+    count, total = read_one_by_one(reader, files, options), len(files)
+    names = _distinct([folder.resolve() for folder in folders])
+    for folder in folders:
+        read, of = read_folder(reader, folder, names[folder.resolve()], options)
+        count, total = count + read, total + of
     return 0 if count == total else 1
 
 
-def _files_in(folder):
-    """All files below a folder but hidden ones, by name."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
+def _look_at(options):
+    """(files, folders) that are to be read; ``ReadingError`` if anything is amiss beforehand."""
+    if not 0 < options.risk < 1:
+        raise ReadingError(f"--risk {options.risk:g}: expected a share between 0 and 1.")
+    if options.white is not None and not 0 < options.white < 2**32:
+        raise ReadingError(f"--white {options.white}: expected a grey level, such as 4095.")
+    paths = list(dict.fromkeys(options.files))
+    folders = [path for path in paths if path.is_dir()]
+    for path in paths:
+        if not path.exists():
+            raise ReadingError(f"{_told(path)}: no such file or folder.")
+        if path in folders and not files_in(path):
+            raise ReadingError(f"{_told(path)}: no file in it.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    return [path for path in paths if path not in folders], folders

@@ -2,14 +2,15 @@
 
 import hashlib
 import io
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from sklearn.covariance import LedoitWolf
 
 from cxrlib import places
@@ -53,7 +54,7 @@ class Reading:
     [N, L] bool, the statements;
     ``distance`` [N], how far an image lies from those that the model has learnt from, 1 being the
     limit: ``refused`` is beyond; ``contradictions`` [N], how many labels scored above a parent
-    before that was mended.
+    before that was mended; ``origin``, the track that the model was trained on.
     """
 
     scores: pd.DataFrame
@@ -62,6 +63,7 @@ class Reading:
     distance: pd.Series
     contradictions: pd.Series
     risk: float
+    origin: str = "unknown"
 
     @property
     def refused(self):
@@ -89,11 +91,19 @@ class Reading:
         if not said:
             told.append("Nothing is sure enough to be said, which does not make it a normal chest.")
         if absent:
-            told.append(f"Not possible, each at {1 - ALPHA:.0%}: {', '.join(absent)}.")
+            told.append(
+                f"Ruled out, as about one in {1 / ALPHA:.0f} of those who have it is wrongly: "
+                f"{', '.join(absent)}."
+            )
         told.append(
-            f"Of a patient's reports at most {self.risk:.0%} say anything wrong, on average over "
-            "patients like those of the validation images, read as these were."
+            f"Of a patient's reports at most {100 * self.risk:g}% say anything wrong after “Said”, "
+            f"on average over patients like those of the validation images ({self.origin})."
         )
+        if "phantom" in self.origin:
+            told.append(
+                "The model has seen phantoms only, made by a computer: of a real radiograph "
+                "nothing is promised."
+            )
         return told
 
 
@@ -116,6 +126,12 @@ class Reader:
 
     def __post_init__(self):
         object.__setattr__(self, "model", self.run.model())
+        object.__setattr__(self, "origin", str(read_record(self.run.folder)["track"]))
+
+    @property
+    def white(self):
+        """The grey level of white in the images that the run was trained with, or None."""
+        return read_config(self.run.folder / "config.yaml").data["white"]
 
     # --- Made, kept, found ------------------------------------------------------------------------
 
@@ -187,7 +203,7 @@ class Reader:
                     pd.DataFrame(kept["limits"], index=places_of, columns=columns),
                     pd.Series(kept["highest"], index=kept["patients"]),
                 )
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        except Exception:  # a damaged archive can lead to any error; it is made anew
             return None
 
     # --- Reading ----------------------------------------------------------------------------------
@@ -231,7 +247,7 @@ class Reader:
             if hierarchy.parents(child)
         ]
         contradictions = pd.concat(broken, axis=1).sum(axis=1)
-        return Reading(scores, sets, said, distance, contradictions, risk)
+        return Reading(scores, sets, said, distance, contradictions, risk, self.origin)
 
     def maps(self, grey, labels):
         """Maps of some labels [N, len(labels), size, size], 0 … 1: what ``explain`` says."""
@@ -252,11 +268,21 @@ def find_reader(run=None, runs=places.RUNS):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the code has changed matters to those who train
         found = find_run(folder)
-    if (reader := Reader.load(found)) is not None:
-        return reader
-    reader = Reader.fit(found, _own_track(found))
-    reader.save()
-    return reader
+    try:
+        with FileLock(folder / ".reader.lock"):  # a second process waits, and finds it
+            if (reader := Reader.load(found)) is None:
+                reader = _fit(found)
+                reader.save()
+            return reader
+    except PermissionError:  # a folder that others may only read
+        return Reader.load(found) or _fit(found)
+
+
+def _fit(run):
+    print(
+        f"Fitting gate and limits of {run.folder.name}, once: about half a minute.", file=sys.stderr
+    )
+    return Reader.fit(run, _own_track(run))
 
 
 def _last(name, runs):
