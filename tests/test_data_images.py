@@ -89,6 +89,10 @@ def test_a_tiff_says_what_white_is(bits, zero_is_white):
     levels = np.array([[0, 1], [2, 3]]) * (2**bits // 4)
     share = levels / (2**bits - 1)
     expected = 255 * (1 - share if zero_is_white else share)
+    if bits == 12 and zero_is_white:  # Pillow does not know these: a sentence, and no picture
+        with pytest.raises(DataError, match="not a readable image"):
+            load_image(tiff(levels, bits, zero_is_white), 2)
+        return
     found = load_image(tiff(levels, bits, zero_is_white), 2)[0]
     np.testing.assert_allclose(found, expected, atol=1)
 

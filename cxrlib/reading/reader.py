@@ -279,9 +279,7 @@ def find_reader(run=None, runs=places.RUNS):
 
 
 def _fit(run):
-    print(
-        f"Fitting gate and limits of {run.folder.name}, once: about half a minute.", file=sys.stderr
-    )
+    print(f"Fitting gate and limits of {run.folder.name}, once: some seconds.", file=sys.stderr)
     return Reader.fit(run, _own_track(run))
 
 
