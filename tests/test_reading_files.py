@@ -143,6 +143,7 @@ def test_eight_bits_and_lossless_compression_change_nothing():
             "not one image|damaged",
         ),
         (dicom(Rows=20), "not one image|damaged"),
+        (dicom(WindowCenter=90000, WindowWidth=10), "one grey level throughout"),
         (b"%PDF-1.7 and more", "a PDF; expected"),
         (b"GIF89a and more", "a GIF; expected"),
         (b"", "not a readable image"),

@@ -1,6 +1,9 @@
 """cxrlib.reading.reader: fitted once, kept, and silent where it should be."""
 
-from dataclasses import replace
+import json
+import os
+import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -9,10 +12,12 @@ import torch
 from conftest import PAPER, QUICK, write_chexpert, write_image
 
 from cxrlib import training
+from cxrlib.configs import read_config
 from cxrlib.data import open_track
 from cxrlib.evaluation import fit_temperatures, read_predictions, rescale
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading import Reader, Reading, ReadingError, find_reader, read_radiograph
+from cxrlib.reading import reader as module
 from cxrlib.uncertainty import (
     conformal_sets,
     control_risk,
@@ -91,6 +96,21 @@ def test_other_images_than_those_it_was_trained_with_are_refused(place, reader):
     finally:
         image.write_bytes(before)
     find_reader(runs=place / "runs")
+
+
+def test_the_courses_own_settings_come_before_what_is_newer(tmp_path):
+    """Of three folders the one that is as the config has it, though another was trained later."""
+    own = asdict(read_config("pointing").settings)
+    for number, settings in enumerate((own, {**own, "seed": 1}, {**own, "seed": 2})):
+        record = {"settings": settings, "hierarchy": PAPER.to_dict(), "seconds": 1, "versions": {},
+                  "trainer": {}, "threads": 1, "recipe": 1, "started_from": None,
+                  **dict.fromkeys(("name", "code", "data", "track", "device"), "x")}  # fmt: skip
+        (tmp_path / f"pointing-{number}").mkdir()
+        (tmp_path / f"pointing-{number}" / "run.json").write_text(json.dumps(record))
+        os.utime(tmp_path / f"pointing-{number}" / "run.json", (number, number))
+    assert module._last("pointing", tmp_path).name == "pointing-0"
+    shutil.rmtree(tmp_path / "pointing-0")
+    assert module._last("pointing", tmp_path).name == "pointing-2"
 
 
 def test_no_model_says_how_to_make_one(tmp_path):

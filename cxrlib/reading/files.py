@@ -52,16 +52,22 @@ def read_radiograph(source, size, white=None):
         content = source if isinstance(source, bytes) else _content(Path(source))
         headless = content[:2] in (b"\x02\x00", b"\x08\x00")  # the first group, without a preamble
         if content[128:132] == b"DICM" or headless:
-            return _from_dicom(content, size, headless)
+            return _checked(*_from_dicom(content, size, headless))
         for start, kind in OTHERS.items():
             if content.startswith(start):
                 raise ReadingError(f"{kind}; expected PNG, JPEG, TIFF, BMP or DICOM.")
-        return load_image(content, size, white), []
+        return _checked(load_image(content, size, white), [])
     except DataError as error:
         told = re.sub(r"cannot identify image file <.*?>", "of no kind known here", str(error))
         raise ReadingError(told.replace("TIFF, BMP", "TIFF, BMP, or DICOM")) from error
     except OSError as error:
         raise ReadingError(f"could not be read ({error.strerror or error}).") from error
+
+
+def _checked(image, notes):
+    if image.min() == image.max():
+        raise ReadingError("one grey level throughout; there is nothing to be read in it.")
+    return image, notes
 
 
 def _content(path):

@@ -4,7 +4,8 @@ import hashlib
 import io
 import sys
 import warnings
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from cxrlib.explanations import explain
 from cxrlib.explanations.maps import features_of
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading.files import ReadingError
-from cxrlib.training import Run, find_run, read_record
+from cxrlib.training import Run, RunError, find_run, read_record
 from cxrlib.training.fit import make_data
 from cxrlib.training.runs import data_fingerprint, is_finished, write_whole
 from cxrlib.uncertainty import (
@@ -259,8 +260,9 @@ class Reader:
 def find_reader(run=None, runs=places.RUNS):
     """The reader of a run, fitted now where that was not done yet.
 
-    ``run`` is a run's folder; by default the course's own model, "pointing" (notebook 07), the last
-    one that was trained. ``ReadingError`` says what is missing, and how to make it.
+    ``run`` is a run's folder; by default the course's own model, "pointing" (notebook 07), as its
+    config has it, the last one that was trained. ``ReadingError`` says what is missing, and how to
+    make it.
     """
     folder = Path(run) if run else _last("pointing", Path(runs))
     if not is_finished(folder):
@@ -290,7 +292,14 @@ def _last(name, runs):
             f"{runs}: no trained model called {name!r}. `make course` trains it, or "
             "`python -m cxrlib fit --config configs/pointing.yaml`, in some minutes."
         )
-    return max(own, key=lambda folder: (folder / "run.json").stat().st_mtime)
+    settings = asdict(read_config(name).settings)  # another seed's only if there is no such
+    as_it_is = [folder for folder in own if _settings_of(folder) == settings]
+    return max(as_it_is or own, key=lambda folder: (folder / "run.json").stat().st_mtime)
+
+
+def _settings_of(folder):
+    with suppress(RunError):  # a damaged run is not the one; if there is no other, it says so
+        return read_record(folder)["settings"]
 
 
 def _own_track(run):
