@@ -247,9 +247,8 @@ else:
 # | 08 | maps, put to the test | does a map deserve to be believed? |
 # | 09 | doubt | does the model know when it is wrong? |
 # | 10 | promises | what may it say, so that a promise is kept? |
+# | 11 | reading room | one radiograph, perhaps yours: is it one, what is seen where, what may be said? |
 # | 12 | on real radiographs | what is a model worth that has only seen phantoms? |
-#
-# (11, a reading room that puts all of it together, is to follow.)
 #
 # Every notebook runs alone and in any order. What an earlier one made is found again, or made again. Each asks before it
 # tells: where it says **guess**, say a number or a name aloud, or write it down, before you run the cell; where it is about a picture, below the picture. And each ends with

@@ -967,4 +967,4 @@ exercises.surprises("10")
 # - On Monday: decide what must not go wrong, and how often it may; keep patients with known truth aside, of your own
 #   hospital; choose the threshold on them; write down how many sick there were, and what the law makes of it.
 #
-# **Next**: 12 goes to real radiographs.
+# **Next**: 11 puts all of it together, on one radiograph.
