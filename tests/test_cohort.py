@@ -523,7 +523,8 @@ def test_a_run_that_is_killed_leaves_nothing_that_looks_complete(written, tmp_pa
     while not list(tmp_path.glob(pattern)) and run.poll() is None:
         time.sleep(0.002)
     run.send_signal(signal.SIGKILL)
-    run.communicate()
+    run.wait(60)  # not communicate(): a helper that outlives it may hold its stderr open for ever
+    run.stderr.close()
     if folder.exists():  # it was quicker than the signal
         assert contents(folder) == contents(written)
     assert contents(cohort.write_cohort(folder, **SMALL, **QUIET)) == contents(written)

@@ -190,6 +190,15 @@ def test_what_a_file_says_of_itself_is_noted():
     assert read_radiograph(dicom(BodyPartExamined="CHEST", ViewPosition="PA"), 8)[1] == []
 
 
+def test_twelve_bits_in_sixteen_are_noted_until_white_is_said():
+    content = io.BytesIO()
+    Image.fromarray(RAMP).save(content, format="PNG")
+    (note,) = read_radiograph(content.getvalue(), 64)[1]
+    assert note == "It uses 6% of the grey levels: is white another one (--white)?"
+    image, notes = read_radiograph(content.getvalue(), 64, white=4095)
+    assert notes == [] and np.abs(image[0, 9].numpy() - RAMP[0] / 4095 * 255).max() <= 1
+
+
 def test_the_content_counts_and_not_the_name(tmp_path):
     (tmp_path / "image.png").write_bytes(dicom())
     from_path, _ = read_radiograph(tmp_path / "image.png", 64)

@@ -229,7 +229,7 @@ def test_a_report_by_hand():
     scores = pd.DataFrame(0.1, index=["a", "b"], columns=labels)
     scores.loc["a", ["Edema", "Opacity"]] = 0.91, 0.8
     sets = pd.DataFrame("unsure", index=["a", "b"], columns=labels)
-    sets.loc["a", ["Fracture", "Cardiac"]] = "absent"
+    sets.loc["a", ["Fracture", "Cardiac", "No Finding"]] = "absent"
     said = pd.DataFrame(False, index=["a", "b"], columns=labels)
     said.loc["a", ["Edema", "Opacity"]] = True
     distance, none = pd.Series([0.5, 0.7], ["a", "b"]), pd.Series(0, ["a", "b"])
@@ -237,7 +237,7 @@ def test_a_report_by_hand():
     named, group, absent, promise = reading.report("a")
     assert named == "Said: Edema (0.91)."
     assert group == "Said, kind not certain: Opacity (0.80)."
-    assert absent.startswith("Ruled out, as about one in 10 ") and absent.endswith(": Fracture.")
+    assert absent.startswith("Ruled out (each ") and absent.endswith(" have it): Fracture.")
     assert "at most 20% say anything wrong after “Said”" in promise
     of_phantoms = replace(reading, origin="Track 'phantom': 3 train", risk=0.004).report("a")
     assert (

@@ -350,7 +350,9 @@ def kill_at_random_moments(track, settings, whole, place, moments, seed):
         process = in_a_process(track, settings, place, workers=2 * (number % 2))
         time.sleep(rng.uniform(1.5, 5))
         process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait(60)  # not communicate(): its workers may hold the pipes open a while
+        process.stdout.close()
+        process.stderr.close()
     assert_same_run(whole, train(track, PAPER, settings, runs=place))
 
 

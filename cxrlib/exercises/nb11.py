@@ -65,6 +65,30 @@ def _turned_the_others(levels, centre, width, low_is_white):
 
 
 @through_window.mistake(
+    "Almost: by the standard the window's halves lie at centre − 0.5, and it is width − 1 wide. "
+    "What you wrote is its other kind, LINEAR_EXACT."
+)
+def _exact(levels, centre, width, low_is_white):
+    share = np.clip((levels - centre) / width + 0.5, 0, 1)
+    return 1 - share if low_is_white else share
+
+
+@through_window.mistake("You return levels from 0 to 255. From 0 to 1 was asked for.")
+def _bytes(levels, centre, width, low_is_white):
+    share = np.clip((levels - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+    return 255 * (1 - share if low_is_white else share)
+
+
+@through_window.mistake(
+    "You turn the stored levels over first. The window's centre is one of the levels as they are "
+    "stored: first the window, then turn over."
+)
+def _turned_first(levels, centre, width, low_is_white):
+    levels = levels.max() - levels if low_is_white else levels
+    return np.clip((levels - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+
+
+@through_window.mistake(
     "You stretch from the lowest level of the image to its highest. Then one bright marker darkens "
     "the whole film; the file says where black and white are."
 )
@@ -137,6 +161,20 @@ def _squared(features, centre, precision, limit):
     return ((away @ precision) * away).sum(axis=1) > limit
 
 
+@refused_by.mistake(
+    "You use the precision's diagonal alone. Features vary together, and that is off the diagonal."
+)
+def _diagonal(features, centre, precision, limit):
+    away = features - centre
+    return np.sqrt((away**2 * np.diag(precision)).sum(axis=1)) > limit
+
+
+@refused_by.mistake("You invert the precision. It is the inverse of the covariance already.")
+def _inverted_again(features, centre, precision, limit):
+    away = features - centre
+    return np.sqrt(((away @ np.linalg.inv(precision)) * away).sum(axis=1)) > limit
+
+
 @refused_by.mistake("You refuse those that are near, and let the others pass.")
 def _the_near_ones(features, centre, precision, limit):
     away = features - centre
@@ -197,6 +235,16 @@ def _by_image(said, truth, patients):
 def _statements(said, truth, patients):
     wrong = (said & (truth == 0)).mean(axis=1)
     return float(np.mean([wrong[patients == name].mean() for name in np.unique(patients)]))
+
+
+@wrong_reports.mistake(
+    "You leave out reports that say nothing. The promise is about all reports, and those are "
+    "right: among the reports that do say something more are wrong."
+)
+def _of_those_that_speak(said, truth, patients):
+    wrong, speaks = (said & (truth == 0)).any(axis=1), said.any(axis=1)
+    names = np.unique(patients[speaks])
+    return float(np.mean([wrong[speaks & (patients == name)].mean() for name in names]))
 
 
 @wrong_reports.mistake(

@@ -1,6 +1,6 @@
 """What the course's model says of radiographs.
 
-python -m cxrlib read image.png          a table and a report; beside it image.json, image.maps.png
+python -m cxrlib read image.png          a table and a report; image.png.json and image.png.maps.png
 python -m cxrlib read scan.dcm more.jpg  the same of several
 python -m cxrlib read folder             one table of all files in it: folder.csv
 
@@ -86,10 +86,12 @@ def draw_maps(reader, found):
     labels = (said + list(scores[seen].sort_values(ascending=False).index))[: max(MAPS, len(said))]
     maps = reader.maps(found.grey[None], labels)[0]
     image = found.grey[0].numpy()
+    sets = reading.sets.loc[row]
+    out = {label: "\n(ruled out)" if sets[label] == "absent" else "" for label in labels}
     refused = " Refused: nothing is said." if reading.refused.loc[row] else ""
     return plots.gallery(
         [image, *[image] * len(labels)],
-        ["as read", *[f"{label} {scores[label]:.2f}" for label in labels]],
+        ["as read", *[f"{label} {scores[label]:.2f}{out[label]}" for label in labels]],
         columns=3,
         size=3.2,
         title=NOT_FOR_CLINICAL_USE + refused,

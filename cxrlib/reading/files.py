@@ -67,6 +67,9 @@ def read_radiograph(source, size, white=None):
 def _checked(image, notes):
     if image.min() == image.max():
         raise ReadingError("one grey level throughout; there is nothing to be read in it.")
+    used = (int(image.max()) - int(image.min())) / 255
+    if used < 0.1:
+        notes = [*notes, f"It uses {used:.0%} of the grey levels: is white another one (--white)?"]
     return image, notes
 
 

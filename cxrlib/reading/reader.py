@@ -76,14 +76,14 @@ class Reading:
         if self.refused.loc[row]:
             return [
                 "Nothing is said: this image is further from those that the model has learnt "
-                f"from than {KEPT:.0%} of such are ({self.distance.loc[row]:.1f} times the limit). "
+                f"from than {KEPT:.0%} of such are ({self.distance.loc[row]:.2f} times the limit). "
                 "Is it a frontal chest radiograph?"
             ]
         scores, sets = self.scores.loc[row], self.sets.loc[row]
         said = [label for label, is_said in self.said.loc[row].items() if is_said]
         named = [f"{label} ({scores[label]:.2f})" for label in said if label in OBSERVATIONS]
         groups = [f"{label} ({scores[label]:.2f})" for label in said if label not in OBSERVATIONS]
-        absent = [label for label in OBSERVATIONS if sets[label] == "absent"]
+        absent = [n for n in OBSERVATIONS if sets[n] == "absent" and n != "No Finding"]
         told = []
         if named:
             told.append(f"Said: {', '.join(named)}.")
@@ -93,8 +93,8 @@ class Reading:
             told.append("Nothing is sure enough to be said, which does not make it a normal chest.")
         if absent:
             told.append(
-                f"Ruled out, as about one in {1 / ALPHA:.0f} of those who have it is wrongly: "
-                f"{', '.join(absent)}."
+                f"Ruled out (each is ruled out wrongly for about one in {1 / ALPHA:.0f} of those "
+                f"who have it): {', '.join(absent)}."
             )
         told.append(
             f"Of a patient's reports at most {100 * self.risk:g}% say anything wrong after “Said”, "
