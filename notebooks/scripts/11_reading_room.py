@@ -230,8 +230,13 @@ plots.show(
     "the finding is said, and of whom it or a group above it is. Effusion rises first and furthest, fracture hardly.",
 )
 
-print("refused by the gate:")
-print(told["refused"].unstack().loc[list(FINDINGS)].round(2).to_string())
+print("refused by the gate, of 16 patients, by severity:")
+for finding in FINDINGS:
+    shares = told.loc[finding, "refused"]
+    print(
+        f"  {finding:17}",
+        "  ".join(f"{severity}: {16 * of:.0f}" for severity, of in shares.items()),
+    )
 
 # %% [markdown]
 # An effusion is said of half of the patients at 0.4, and of nearly all from 0.6 on. A consolidation is said by its name of half of them, and late; a group above it much sooner: that is
@@ -383,7 +388,9 @@ for risk in (0.05, 0.1, 0.2, 0.4):
     bought[risk] = {
         "anything said": np.average(spoken, weights=weight),
         "wrong, of all": np.average(wrong, weights=weight),
-        "wrong, of those that say something": np.average(wrong[spoken], weights=weight[spoken]),
+        "wrong, of those that say something": np.average(wrong[spoken], weights=weight[spoken])
+        if spoken.any()
+        else np.nan,
         "statements": found.said.sum(axis=1)[spoken].mean(),
     }
 ill = [label for label in sorted(OBSERVATIONS) if label != "No Finding"]
