@@ -49,7 +49,8 @@ PAGE = """{%- extends 'lab/index.html.j2' -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
 {%- block html_head_css -%}{{ super() }}<style>
 .jp-RenderedMarkdown > :is(p, ul, ol, details) { max-width: 46em; }
-nav.course { display: flex; flex-wrap: wrap; gap: 2em; padding: 0.5em 1em; }
+nav.course { display: flex; flex-wrap: wrap; gap: 0.5em 2em; padding: 0.5em 1em; }
+nav.course { font: 16px system-ui, sans-serif; }
 </style>{%- endblock -%}
 {%- macro ways() -%}<nav class="course" aria-label="Notebooks">
 {%- for words, page in resources.ways -%}
