@@ -35,8 +35,8 @@ all of them.) Measured are:
 
 Intervals are those of benchmarks/uncertainty.py: patients and models. Thresholds might have been
 chosen on other patients: ``draws_low`` to ``draws_high`` is where nine of ten such choices lie, for
-the same test patients and models. (They are halves of one pool and share
-patients: their spread is widened by the root of 2.) The result goes to results/pipeline.json.
+the same test patients and models. (They are halves of one pool and share patients: their spread is
+widened by the root of 2.) The result goes to results/pipeline.json.
 """
 
 import argparse

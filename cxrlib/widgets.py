@@ -32,11 +32,14 @@ def explore(draw, alt, **controls):
         raise TypeError(f"{odd!r} is not both an argument of {draw.__name__}() and a control.")
     first = {name: control.value for name, control in controls.items()}
     box = control_box(draw, alt, controls)
-    bundle = plots.png(draw(**first), alt)
-    bundle["application/vnd.jupyter.widget-view+json"] = {
-        "version_major": 2, "version_minor": 0, "model_id": box.model_id,
-    }  # fmt: skip
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    show_box(box, plots.png(draw(**first), alt), {"image/png": {"alt": alt}})
+
+
+def show_box(box, instead, metadata=None):
+    """Show a widget, and where nothing is live ``instead``: a bundle, {MIME type: content}."""
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    bundle = instead | {"application/vnd.jupyter.widget-view+json": view}
+    display(bundle, raw=True, metadata=metadata or {})
 
 
 def control_box(draw, alt, controls):

@@ -45,7 +45,7 @@ def test_the_risk_is_that_of_the_room(reader, tmp_path):  # noqa: F811
 
 def test_on_a_page_a_sentence_stands_in_its_place(reader, monkeypatch):  # noqa: F811
     shown = []
-    monkeypatch.setattr(room, "display", lambda bundle, raw: shown.append(bundle))
+    monkeypatch.setattr("cxrlib.widgets.display", lambda bundle, **how: shown.append(bundle))
     room.show_upload(reader)
     assert "takes a file of yours" in shown[0]["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in shown[0]

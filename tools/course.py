@@ -295,7 +295,8 @@ def run_one(path, build, package, environment):
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     try:
-        execute(notebook, path.parent, path.stem, **nobodys_progress())
+        with nobodys_progress() as nobodys:
+            execute(notebook, path.parent, path.stem, **nobodys)
     except CourseError as error:
         raise CourseError(f"{error}\n\nThe notebook up to there: {result}") from error
     finally:
@@ -305,9 +306,11 @@ def run_one(path, build, package, environment):
     return seconds, True
 
 
+@contextlib.contextmanager
 def nobodys_progress():
     """Variables with which a kernel neither shows nor changes what a learner has done."""
-    return {"CXR_PROGRESS": str(Path(tempfile.mkdtemp()) / "progress.json")}
+    with tempfile.TemporaryDirectory() as folder:
+        yield {"CXR_PROGRESS": str(Path(folder) / "progress.json")}
 
 
 def fingerprint(paths, environment, phantom):
@@ -449,8 +452,6 @@ def author(source, names):
     if not chosen:
         wanted = " or ".join(names) or "anything"
         raise CourseError(f"{source / 'scripts'}: no script whose name starts with {wanted}.")
-    # Figures that are cut off are refused (plots.show), and nobody's own progress is stored.
-    environment = {"CXR_AUTHOR": "1", **nobodys_progress()}
     for path in chosen:
         print(f"{path.stem} … ", end="", flush=True)
         start = time.perf_counter()
@@ -460,7 +461,10 @@ def author(source, names):
             raise CourseError(f"{path}: {error.args[0]}") from error
         notebook = jupytext.read(path)
         try:
-            execute(notebook, source, path.stem, **environment)
+            with (
+                nobodys_progress() as environment
+            ):  # CXR_AUTHOR: plots.show refuses what is cut off
+                execute(notebook, source, path.stem, CXR_AUTHOR="1", **environment)
         except CourseError as error:
             failed = source.parent / "build" / "failed" / f"{path.stem}.ipynb"
             failed.parent.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,8 @@
 from functools import partial
 
 import ipywidgets
-from IPython.display import display
 
+from cxrlib import widgets
 from cxrlib.exercises.done import keep_guess, mark_guess, read_all
 
 
@@ -16,7 +16,8 @@ def guess(number):
     On a page, where nothing is live, the guess that was kept, if any.
     """
     kept = read_all()[0]["guesses"].get(number, {"said": ""})
-    _show(guess_field(number, kept["said"]), f"Your guess {number}: {kept['said'] or '…'}")
+    words = f"Your guess {number}: {kept['said'] or '…'}"
+    widgets.show_box(guess_field(number, kept["said"]), {"text/plain": words})
 
 
 def guess_field(number, said=""):
@@ -44,7 +45,8 @@ def surprises(notebook):
     words = {True: ", a surprise", False: ", as thought", None: ""}
     lines = [f"{n}: {g['said']}{words[g['surprised']]}" for n, g in own.items()]
     text = trouble or "\n".join(lines) or f"No guesses of notebook {notebook} are kept yet."
-    _show(surprise_box(own) if own else ipywidgets.Label(text), text)
+    box = surprise_box(own) if own else ipywidgets.Label(text)
+    widgets.show_box(box, {"text/plain": text})
 
 
 def surprise_box(guesses):
@@ -63,8 +65,3 @@ def surprise_box(guesses):
 
 def _mark(number, told, change):
     told.value = mark_guess(number, change["new"]).strip()
-
-
-def _show(box, text):
-    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
-    display({"text/plain": text, "application/vnd.jupyter.widget-view+json": view}, raw=True)

@@ -26,7 +26,6 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from cxrlib import plots
-from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading.files import ReadingError, read_radiograph
 from cxrlib.reading.reader import find_reader
@@ -243,7 +242,7 @@ def main(arguments):
     try:
         files, folders = _look_at(options)
         reader = find_reader(options.run)
-    except (ReadingError, EvaluationError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # ReadingError and the like are ValueErrors
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"Model: {reader.run.folder.name}, trained on {reader.origin}.")

@@ -6,6 +6,7 @@ import sys
 import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.covariance import LedoitWolf
 
 from cxrlib import places
 from cxrlib.configs import read_config
-from cxrlib.data import ChestDataset, equalize, to_float
+from cxrlib.data import equalize, to_float
 from cxrlib.evaluation import fit_temperatures, read_predictions, rescale
 from cxrlib.explanations import explain
 from cxrlib.explanations.maps import features_of
@@ -125,11 +126,17 @@ class Reader:
     limits: pd.DataFrame  # of ``fit_conformal``
     highest: pd.Series  # [patient's images], of ``highest_wrong``; indexed by patient
 
-    def __post_init__(self):
-        object.__setattr__(self, "model", self.run.model())
-        object.__setattr__(self, "origin", str(read_record(self.run.folder)["track"]))
+    @cached_property
+    def model(self):
+        """The run's model, in evaluation mode."""
+        return self.run.model()
 
-    @property
+    @cached_property
+    def origin(self):
+        """The track that it was trained on, in words."""
+        return read_record(self.run.folder)["track"]
+
+    @cached_property
     def white(self):
         """The grey level of white in the images that the run was trained with, or None."""
         return read_config(self.run.folder / "config.yaml").data["white"]
@@ -137,8 +144,8 @@ class Reader:
     # --- Made, kept, found ------------------------------------------------------------------------
 
     @classmethod
-    def fit(cls, run, track):
-        """Fit all that a run needs to be a reader, on the track that it was trained with."""
+    def fit(cls, run, data):
+        """Fit all that a run needs to be a reader, on the ``ChestData`` it was trained with."""
         model, hierarchy = run.model(), run.hierarchy
         valid = read_predictions(run.folder / "predictions.csv").split("valid")
         patients = valid.about["patient"]
@@ -149,18 +156,15 @@ class Reader:
         factor = _choose_factor(scores[first], valid.truth[first], patients[first], hierarchy)
         doubted = doubt_groups(scores, hierarchy, factor)
         highest = highest_wrong(doubted[~first], valid.truth[~first], hierarchy)
-        embedded = {
-            split: _embedded(model, run.settings, track, hierarchy, split)
-            for split in ("train", "valid")
-        }
-        space = LedoitWolf().fit(embedded["train"])
-        distances = _distances(embedded["valid"], space.location_, space.precision_)
+        space = LedoitWolf().fit(_embedded(model, data.dataset("train"), most=2000))
+        seen = _embedded(model, data.dataset("valid"))[first]
+        distances = _distances(seen, space.location_, space.precision_)
         return cls(
             run,
             temperatures,
             space.location_,
             space.precision_,
-            float(np.quantile(distances[first], KEPT)),
+            float(np.quantile(distances, KEPT)),
             factor,
             fit_conformal(scores[~first], valid.truth[~first], ALPHA),
             pd.Series(highest, index=patients[~first].to_numpy()),
@@ -282,7 +286,7 @@ def find_reader(run=None, runs=places.RUNS):
 
 def _fit(run):
     print(f"Fitting gate and limits of {run.folder.name}, once: some seconds.", file=sys.stderr)
-    return Reader.fit(run, _own_track(run))
+    return Reader.fit(run, _own_data(run))
 
 
 def _last(name, runs):
@@ -302,8 +306,8 @@ def _settings_of(folder):
         return read_record(folder)["settings"]
 
 
-def _own_track(run):
-    """The track that a run was trained with; ``ReadingError`` if other images lie there now."""
+def _own_data(run):
+    """The data that a run was trained with; ``ReadingError`` if other images lie there now."""
     track, hierarchy = read_config(run.folder / "config.yaml").open()
     data = make_data(track, hierarchy, run.settings)
     if data_fingerprint(data) != read_record(run.folder)["data"]:
@@ -311,7 +315,7 @@ def _own_track(run):
             f"{track.folder} no longer holds the images that {run.folder.name} was trained with, "
             "from which its limits come. Let CXR_DATA name the folder that does, or train it anew."
         )
-    return track
+    return data
 
 
 def _digest(run):
@@ -325,15 +329,10 @@ def _distances(embedded, centre, precision):
 
 
 @torch.inference_mode()
-def _embedded(model, settings, track, hierarchy, split, most=2000):
-    """Features [N, C] of the images of a split, in its order; of the training images the first."""
-    rows = track.split(split)
-    rows = rows.iloc[:most] if split == "train" else rows
-    targets = hierarchy.derive(rows[list(OBSERVATIONS)])
-    how = settings.size, settings.equalize, track.opened.get("white")
-    dataset = ChestDataset(rows, track.folder, targets, *how)
+def _embedded(model, dataset, most=None):
+    """Features [N, C] of the images of a dataset, in its order; of no more than ``most``."""
     parts = []
-    for items in torch.arange(len(dataset)).split(128):
+    for items in torch.arange(len(dataset))[:most].split(128):
         images = dataset.prepare(dataset.fetch(items)[0])
         parts.append(model.head.embed(features_of(model, images)))
     return torch.cat(parts).numpy()

@@ -4,9 +4,8 @@ import html
 from pathlib import Path
 
 import ipywidgets
-from IPython.display import display
 
-from cxrlib import plots
+from cxrlib import plots, widgets
 from cxrlib.reading.command import NOT_FOR_CLINICAL_USE, Found, draw_maps
 from cxrlib.reading.files import ReadingError, read_radiograph
 
@@ -46,7 +45,5 @@ def upload_box(reader, risk=0.1):
 
 def show_upload(reader, risk=0.1):
     """Show ``upload_box``; on a page, where nothing is live, a sentence in its place."""
-    box = upload_box(reader, risk)
-    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
     words = "Here stands, in a live notebook, a button that takes a file of yours."
-    display({"text/plain": words, "application/vnd.jupyter.widget-view+json": view}, raw=True)
+    widgets.show_box(upload_box(reader, risk), {"text/plain": words})
