@@ -461,10 +461,8 @@ def author(source, names):
             raise CourseError(f"{path}: {error.args[0]}") from error
         notebook = jupytext.read(path)
         try:
-            with (
-                nobodys_progress() as environment
-            ):  # CXR_AUTHOR: plots.show refuses what is cut off
-                execute(notebook, source, path.stem, CXR_AUTHOR="1", **environment)
+            with nobodys_progress() as nobodys:  # CXR_AUTHOR: figures must be whole (plots.show)
+                execute(notebook, source, path.stem, CXR_AUTHOR="1", **nobodys)
         except CourseError as error:
             failed = source.parent / "build" / "failed" / f"{path.stem}.ipynb"
             failed.parent.mkdir(parents=True, exist_ok=True)
