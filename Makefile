@@ -32,10 +32,10 @@ export GOMP_SPINCOUNT ?= 10000
 ABSOLUTE_DATA := case "$$CXR_DATA" in ""|/*) ;; *) CXR_DATA=$$PWD/$$CXR_DATA ;; esac
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course lab test data lock notebooks experiments benchmarks fuzz clean distclean FORCE
+.PHONY: help setup course lab site test test-browser data lock notebooks experiments benchmarks fuzz clean distclean FORCE
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## create .venv and install the exact versions of requirements.lock
 
@@ -77,12 +77,19 @@ course: $(STAMP) ## run every notebook in order and leave pages to read in build
 
 # tools/jupyter: no questions about news, and widgets that still show something after a restart.
 # Only errors and the address are printed. In containers one is root, which Jupyter must be told.
+# A message may be as large as a radiograph of a hospital: 10 MiB, Tornado's own limit, is less.
+MINE ?= mine
 lab: $(STAMP) ## open JupyterLab on copies of your own, in mine/, without the answers
-	@$(BIN)/python tools/course.py copy mine
+	@$(BIN)/python tools/course.py copy $(MINE)
 	@$(ABSOLUTE_DATA); export CXR_DATA JUPYTER_CONFIG_PATH="$$PWD/tools/jupyter"; \
-	$(BIN)/jupyter lab --ServerApp.root_dir="$$PWD" --log-level ERROR \
-	  --LabApp.default_url=/lab/tree/mine/00_start_here.ipynb \
+	$(BIN)/jupyter lab --ServerApp.root_dir="$$PWD" --log-level ERROR --LabApp.log_level ERROR \
+	  --LabApp.default_url=/lab/tree/$(MINE)/00_start_here.ipynb \
+	  --KernelManager.transport_encryption=auto \
+	  --ServerApp.tornado_settings="{'websocket_max_message_size': $$((600 * 1024 * 1024))}" \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB_ARGS)
+
+site: $(STAMP) ## make a site of the committed course in build/site, which opens from any folder
+	@OMP_NUM_THREADS=1 $(BIN)/python tools/make_site.py
 
 # The stored outputs are the phantom's, whatever CXR_DATA says.
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 1800
@@ -98,6 +105,9 @@ test: data ## check style, run the unit tests, and compare every notebook with i
 	CXR_DATA= OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(NBVAL) -n $(PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder $(PYTEST_ARGS) $(LONGEST) tests cxrlib \
 	  $(filter-out $(LONGEST) $(LAST),$(sort $(wildcard notebooks/*.ipynb))) $(LAST)
+
+test-browser: data ## see that everything answers in a real browser: some ten minutes
+	CXR_DATA= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 lock: | $(BIN)/uv ## resolve pyproject.toml into requirements.lock (needs the network)
 	$(BIN)/uv pip compile pyproject.toml --extra course --universal --python-version 3.11 \

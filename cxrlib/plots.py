@@ -144,8 +144,11 @@ def pointed(image, left, right, title):
     return fig
 
 
-def _layout(hierarchy):
-    """Columns by depth (longest path from a root); rows by walking the graph depth first."""
+def layout(hierarchy):
+    """Where the labels of a drawn hierarchy stand: {label: (column, −row)}, parents to the left.
+
+    Columns are by depth (longest path from a root); rows by walking the graph depth first.
+    """
     columns, row = enumerate(nx.topological_generations(hierarchy.graph)), {}
     depth = {label: column for column, labels in columns for label in labels}
 
@@ -191,7 +194,7 @@ def draw_hierarchy(
     label : what the values are, for the caption under the drawing.
     marked : labels whose boxes get a coloured frame.
     """
-    places = _layout(hierarchy)
+    places = layout(hierarchy)
     depth = max(x for x, _ in places.values())
     rows = 1 - min(y for _, y in places.values())
     fig, axis = figure(width=2.55 * (depth + 1), height=0.52 * rows + 1.0)

@@ -22,6 +22,7 @@ from cxrlib.evaluation import (
     recalibrate,
     reliability,
     rescale,
+    shares_alike,
 )
 
 
@@ -167,3 +168,39 @@ def test_a_label_of_one_class_is_not_recalibrated():
         recalibrate(truth, scores, new, "platt")
     with pytest.raises(EvaluationError, match="new.*labels of truth"):
         recalibrate(truth, scores, new.rename(columns={"Edema": "Fracture"}))
+
+
+def test_shares_alike_by_hand_and_against_a_slow_reference():
+    rng = np.random.default_rng(0)
+    known = pd.DataFrame({"Edema": rng.random(40).round(2), "Fracture": rng.random(40)})
+    truth = pd.DataFrame(rng.integers(0, 2, (40, 2)).astype(float), columns=known.columns)
+    truth.iloc[::3, 0] = np.nan
+    new = pd.DataFrame({"Edema": [0.1, 0.5, 0.99], "Fracture": [0.0, 0.3, 1.0]}, index=list("abc"))
+    low, high = shares_alike(new, known, truth, nearest=7, level=0.8)
+    for label in new:
+        rows = [k for k in range(40) if not np.isnan(truth[label][k])]
+        for row, score in new[label].items():
+            nearest = sorted(rows, key=lambda k: abs(known[label][k] - score))[:7]
+            positives = sum(truth[label][k] for k in nearest)
+            ends = stats.beta(positives + 0.5, 7 - positives + 0.5).interval(0.8)
+            assert (low.loc[row, label], high.loc[row, label]) == pytest.approx(ends)
+
+
+def test_the_interval_holds_the_share_as_often_as_it_says():
+    """Scores are true probabilities here, so that the share among those alike is the score."""
+    rng, held = np.random.default_rng(1), []
+    new = pd.DataFrame({"Edema": np.linspace(0.1, 0.9, 9)})
+    for _ in range(200):
+        known = pd.DataFrame({"Edema": rng.random(2000)})
+        truth = (rng.random((2000, 1)) < known).astype(float)
+        low, high = shares_alike(new, known, truth)
+        held.append((low <= new) & (new <= high))
+    assert np.mean(held) == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_label_of_which_nothing_is_known_has_no_interval():
+    known = pd.DataFrame({"Edema": [0.1, 0.9]})
+    low, high = shares_alike(known, known, known * np.nan)
+    assert low.isna().all().all() and high.isna().all().all()
+    with pytest.raises(EvaluationError, match="nearest"):
+        shares_alike(known, known, known.round(), nearest=0)

@@ -23,7 +23,7 @@ def texts(fig):
 
 
 def test_the_layout_puts_parents_left_of_children_and_boxes_apart():
-    places = plots._layout(PAPER)
+    places = plots.layout(PAPER)
     assert set(places) == set(PAPER.labels)
     assert all(places[parent][0] < places[child][0] for parent, child in PAPER.edges)
     for column in {x for x, _ in places.values()}:
@@ -33,12 +33,12 @@ def test_the_layout_puts_parents_left_of_children_and_boxes_apart():
 
 def test_groups_over_the_same_children_do_not_share_a_place():
     edges = [(parent, child) for parent in "AB" for child in "CD"]
-    places = plots._layout(Hierarchy(list("ABCD"), edges))
+    places = plots.layout(Hierarchy(list("ABCD"), edges))
     assert len(set(places.values())) == 4
 
 
 def test_no_edge_runs_behind_a_box():
-    places = plots._layout(PAPER)
+    places = plots.layout(PAPER)
     for parent, child in PAPER.edges:
         (x0, _), (x1, y1) = places[parent], places[child]
         between = [y for x, y in places.values() if x0 < x < x1]

@@ -200,3 +200,30 @@ def test_text_in_figures_is_large_enough():
         sizes = re.findall(r"(?:fontsize|labelsize)(?:=|\(|\": )(\d+(?:\.\d+)?)", text)
         small[path.name] = [size for size in sizes if float(size) < 12]
     assert {name: sizes for name, sizes in small.items() if sizes} == {"plots.py": ["10.5", "8"]}
+
+
+# --- Elsewhere ---------------------------------------------------------------------------------
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_calls_what_there_is(path):
+    made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert steps[0]["uses"].startswith("actions/checkout@")
+    for run in (step["run"] for step in steps if "run" in step):
+        if run.startswith("make "):
+            targets = {word for word in run.split()[1:] if "=" not in word}
+            assert targets and targets <= made, run
+        for script in re.findall(r"(?<![\w$/])[\w/]+\.py\b", run):
+            assert (ROOT / script).is_file(), run
+
+
+def test_the_tests_run_on_every_python_that_is_named():
+    matrix = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]["test"]
+    pythons = matrix["strategy"]["matrix"]["python"]
+    assert pythons[0] == PROJECT["requires-python"].removeprefix(">=")
+    assert pythons == ["3.11", "3.12", "3.13"]

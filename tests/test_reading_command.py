@@ -37,7 +37,12 @@ def test_one_image(read, tmp_path, capsys):
     assert content["file"] == "film.png" and len(content["labels"]) == 21
     edema = content["labels"]["Edema"]
     assert set(edema) == OF_A_LABEL
-    assert 0 <= edema["score"] <= 1 and edema["parents"] == ["Fluid Accumulation"]
+    low, high = edema["alike"]
+    assert (
+        0 <= low < high <= 1
+        and 0 <= edema["score"] <= 1
+        and edema["parents"] == ["Fluid Accumulation"]
+    )
     assert content["report"] and all(sentence in said for sentence in content["report"])
     assert (tmp_path / "out/film.png.maps.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -46,7 +51,7 @@ FIELDS = {
     "format", "file", "use", "model", "notes", "refused", "distance", "risk", "labels",
     "contradictions_mended", "report",
 }  # fmt: skip
-OF_A_LABEL = {"score", "possible", "said", "observation", "parents"}
+OF_A_LABEL = {"score", "alike", "possible", "said", "observation", "parents"}
 
 
 def test_every_field_of_the_json_is_documented():

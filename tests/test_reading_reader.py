@@ -232,8 +232,8 @@ def test_a_report_by_hand():
     sets.loc["a", ["Fracture", "Cardiac", "No Finding"]] = "absent"
     said = pd.DataFrame(False, index=["a", "b"], columns=labels)
     said.loc["a", ["Edema", "Opacity"]] = True
-    distance, none = pd.Series([0.5, 0.7], ["a", "b"]), pd.Series(0, ["a", "b"])
-    reading = Reading(scores, sets, said, distance, none, risk=0.2)
+    distance, none = pd.Series([0.5, 0.7], ["a", "b"]), said & False
+    reading = Reading(scores, sets, said, distance, none, scores, scores, risk=0.2)
     named, group, absent, promise = reading.report("a")
     assert named == "Said: Edema (0.91)."
     assert group == "Said, kind not certain: Opacity (0.80)."

@@ -438,7 +438,11 @@ def _empty(cell):
 
 def _write_copy(notebook, path):
     """A whole copy or none, which is not paired with the authors' scripts."""
+    from ipykernel.ipkernel import IPythonKernel
+
     notebook.metadata.pop("jupytext", None)
+    # JupyterLab would write this on opening, and call a copy unsaved that nobody has touched.
+    notebook.metadata["language_info"] = dict(IPythonKernel.language_info)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     nbformat.write(notebook, partial)

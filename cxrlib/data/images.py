@@ -98,7 +98,7 @@ def read_images(paths, size, white=None, progress=None):
 
     ``progress`` shows a bar; by default only where there are more than 2,000 images.
     """
-    bar = tqdm(total=len(paths), desc="reading images", unit="image", leave=False,
+    bar = tqdm(total=len(paths), desc="reading images", unit="image",
                disable=not (len(paths) > 2000 if progress is None else progress))  # fmt: skip
     images = torch.empty((len(paths), 1, size, size), dtype=torch.uint8)
     with bar, ThreadPoolExecutor(2 * cpu_count()) as pool:
@@ -210,7 +210,7 @@ class ImageMap:
                 file.unlink(missing_ok=True)  # those who read an older one keep it
             with open(file, "ab") as pixels:
                 pixels.truncate(len(index) * self.size**2)  # what was written and not indexed
-        bar = tqdm(total=len(wanted), desc="decoding images, once", unit="image", leave=False,
+        bar = tqdm(total=len(wanted), desc="decoding images, once", unit="image",
                    disable=len(wanted) < 2000)  # fmt: skip
         chunk_size = max(1, min(self.CHUNK, 2**28 // self.size**2))
         with bar:

@@ -24,6 +24,7 @@ from cxrlib.evaluation.calibration import (
     recalibrate,
     reliability,
     rescale,
+    shares_alike,
 )
 from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.evaluation.comparison import compare, measures, subgroups

@@ -3,7 +3,7 @@ off, and three ways to mend it."""
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
+from scipy import optimize, stats
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -191,6 +191,48 @@ def rescale(scores, temperatures):
     temperatures = checks.by_label(temperatures, scores.columns, "temperature", 1e-3, 1e3)
     divided = _logits(scores.to_numpy()) / temperatures.to_numpy()
     return pd.DataFrame(expit(divided), index=scores.index, columns=scores.columns)
+
+
+def shares_alike(scores, known, truth, nearest=50, level=0.9):
+    """How often images with such a score have the label: two DataFrames [N, L], low and high.
+
+    Of the ``nearest`` images of ``known`` whose score is closest, k have the label; low and high
+    are the ends of Jeffreys' interval for their share, quantiles of Beta(k + ½, nearest − k + ½).
+    NaN for a label of which nothing is known. (Images of one patient are taken as if each were of
+    another; where a few patients have many, the interval is too short.)
+
+    Parameters
+    ----------
+    scores : probabilities [N, L] of new images.
+    known, truth : probabilities [n, L] of other images and what is true of them, 1, 0 or NaN.
+    nearest : of how many images, at least 1; of all, if fewer are known.
+    level : how often the interval holds the share, between 0 and 1.
+
+    Examples
+    --------
+    >>> known = pd.DataFrame({"Edema": [0.1, 0.2, 0.8, 0.9]})
+    >>> truth = pd.DataFrame({"Edema": [0, 0, 1, 1]})
+    >>> low, high = shares_alike(pd.DataFrame({"Edema": [0.88]}), known, truth, nearest=2)
+    >>> print(f"{low.loc[0, 'Edema']:.2f} to {high.loc[0, 'Edema']:.2f}")
+    0.43 to 1.00
+    """
+    truth, known = checks.tables(truth, known, checks.probabilities)
+    scores = checks.probabilities(scores)
+    checks.number("nearest", nearest, 1)
+    checks.share("level", level)
+    ends = {}
+    for label in scores:
+        _, y, s = known_values(truth[label], known[label])
+        if not len(y):
+            ends[label] = np.full((2, len(scores)), np.nan)
+            continue
+        count = min(nearest, len(y))
+        away = np.abs(scores[label].to_numpy()[:, None] - s)
+        positives = y[np.argsort(away, axis=1, kind="stable")[:, :count]].sum(axis=1)
+        tails = np.array([[(1 - level) / 2], [(1 + level) / 2]])
+        ends[label] = stats.beta.ppf(tails, positives + 0.5, count - positives + 0.5)
+    low, high = ({label: both[end] for label, both in ends.items()} for end in (0, 1))
+    return pd.DataFrame(low, index=scores.index), pd.DataFrame(high, index=scores.index)
 
 
 def _logits(scores):

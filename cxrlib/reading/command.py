@@ -29,8 +29,8 @@ from cxrlib import plots
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading.files import ReadingError, read_radiograph
 from cxrlib.reading.reader import find_reader
+from cxrlib.reading.told import NOT_FOR_CLINICAL_USE
 
-NOT_FOR_CLINICAL_USE = "For teaching. Not for clinical use."
 BATCH = 32
 COLUMNS = ("file", "problem", "notes", "refused", "distance", "said")
 MAPS = 4  # of the labels that score highest, and of all that are said
@@ -52,6 +52,7 @@ def as_json(reader, found):
         "labels": {
             label: {
                 "score": round(float(scores[label]), 4),
+                "alike": [round(float(ends.loc[row, label]), 3) for ends in reading.alike],
                 "possible": sets[label],
                 "said": bool(said[label]),
                 "observation": label in OBSERVATIONS,

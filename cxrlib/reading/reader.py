@@ -18,7 +18,7 @@ from sklearn.covariance import LedoitWolf
 from cxrlib import places
 from cxrlib.configs import read_config
 from cxrlib.data import equalize, to_float
-from cxrlib.evaluation import fit_temperatures, read_predictions, rescale
+from cxrlib.evaluation import fit_temperatures, read_predictions, rescale, shares_alike
 from cxrlib.explanations import explain
 from cxrlib.explanations.maps import features_of
 from cxrlib.labels import OBSERVATIONS
@@ -43,7 +43,10 @@ FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
 ALPHA = 0.1
 """How often a label's set may miss the truth, and the risk at which the factor is chosen."""
 
-FORMAT = 1
+ALIKE = 50
+"""Of how many validation images with the nearest scores a score's interval tells."""
+
+FORMAT = 2
 """Raise it when ``reader.npz`` is to be made anew."""
 
 
@@ -55,17 +58,31 @@ class Reading:
     possible of each label by itself: "present", "absent", "unsure" (both) or "neither"; ``said``
     [N, L] bool, the statements;
     ``distance`` [N], how far an image lies from those that the model has learnt from, 1 being the
-    limit: ``refused`` is beyond; ``contradictions`` [N], how many labels scored above a parent
-    before that was mended; ``origin``, the track that the model was trained on.
+    limit: ``refused`` is beyond; ``mended`` [N, L] bool, which labels scored above a parent before
+    that parent was raised; ``low`` and ``high`` [N, L], of ``shares_alike``: between which lies the
+    share of images that have the label, among those with such a score; ``origin``, the track that
+    the model was trained on.
     """
 
     scores: pd.DataFrame
     sets: pd.DataFrame
     said: pd.DataFrame
     distance: pd.Series
-    contradictions: pd.Series
+    mended: pd.DataFrame
+    low: pd.DataFrame
+    high: pd.DataFrame
     risk: float
     origin: str = "unknown"
+
+    @property
+    def alike(self):
+        """Both ends of the interval of each score, two tables [N, L]."""
+        return self.low, self.high
+
+    @property
+    def contradictions(self):
+        """How many labels of each image scored above a parent: [N]."""
+        return self.mended.sum(axis=1)
 
     @property
     def refused(self):
@@ -125,6 +142,8 @@ class Reader:
     factor: float  # by which groups are doubted
     limits: pd.DataFrame  # of ``fit_conformal``
     highest: pd.Series  # [patient's images], of ``highest_wrong``; indexed by patient
+    scored: pd.DataFrame  # [n, L], the scores of the images that the limits come from
+    truth: pd.DataFrame  # [n, L], 1, 0 or NaN
 
     @cached_property
     def model(self):
@@ -168,6 +187,8 @@ class Reader:
             factor,
             fit_conformal(scores[~first], valid.truth[~first], ALPHA),
             pd.Series(highest, index=patients[~first].to_numpy()),
+            scores[~first].reset_index(drop=True),
+            valid.truth[~first].reset_index(drop=True),
         )
 
     def save(self):
@@ -185,6 +206,8 @@ class Reader:
             limits=self.limits.to_numpy(),
             highest=self.highest.to_numpy(),
             patients=self.highest.index.to_numpy(dtype="U"),
+            scored=self.scored.to_numpy(),
+            truth=self.truth.to_numpy(dtype=float),
         )
         write_whole(self.run.folder / "reader.npz", content.getvalue())
 
@@ -207,6 +230,8 @@ class Reader:
                     float(kept["factor"]),
                     pd.DataFrame(kept["limits"], index=places_of, columns=columns),
                     pd.Series(kept["highest"], index=kept["patients"]),
+                    pd.DataFrame(kept["scored"], columns=labels),
+                    pd.DataFrame(kept["truth"], columns=labels),
                 )
         except Exception:  # a damaged archive can lead to any error; it is made anew
             return None
@@ -246,13 +271,21 @@ class Reader:
         said = statements(doubt_groups(scores, hierarchy, self.factor), hierarchy, threshold)
         sets = conformal_sets(scores, self.limits)
         said[distance > 1], sets[distance > 1] = False, "unsure"  # nothing is promised of these
-        broken = [
-            (rescaled[child] > rescaled[list(hierarchy.parents(child))].min(axis=1) + 1e-9)
-            for child in hierarchy.labels
-            if hierarchy.parents(child)
-        ]
-        contradictions = pd.concat(broken, axis=1).sum(axis=1)
-        return Reading(scores, sets, said, distance, contradictions, risk, self.origin)
+        mended = pd.DataFrame(False, index=scores.index, columns=scores.columns)
+        for parent, child in hierarchy.edges:
+            mended[child] |= rescaled[child] > rescaled[parent] + 1e-9
+        low, high = shares_alike(scores, self.scored, self.truth, ALIKE)
+        return Reading(scores, sets, said, distance, mended, low, high, risk, self.origin)
+
+    @torch.inference_mode()
+    def embed(self, grey):
+        """Features [N, C], what the model's last layer sees of images: the nearer, the more alike.
+
+        They are whitened: their Euclidean distance is the one that the gate measures, so that no
+        feature counts more for varying more.
+        """
+        features = self.model.head.embed(features_of(self.model, self.prepare(grey))).numpy()
+        return (features - self.centre) @ np.linalg.cholesky(self.precision)
 
     def maps(self, grey, labels):
         """Maps of some labels [N, len(labels), size, size], 0 … 1: what ``explain`` says."""

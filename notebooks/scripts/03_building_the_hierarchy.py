@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cxrlib import data, exercises, plots, public, training
+from cxrlib import data, exercises, plots, public, training, widgets
 from cxrlib.hierarchy import Hierarchy, HierarchyError, paper_hierarchy, read_hierarchy
 from cxrlib.labels import OBSERVATIONS, apply_policy
 
@@ -133,6 +133,8 @@ other.derive(cases)
 #
 # From here on, "this track's labels" are those a model is trained with: on the phantom and CheXpert the
 # image-like ones (`visualchexbert`), on NIH those of the collection. **Guess**: where in the graph are the labels that most images have?
+#
+# Then click on labels (or go from one to the next with Tab, and press Enter): what follows from each, above it and below?
 
 # %% tags=["nbval-ignore-output"]
 exercises.guess("03.3")
@@ -146,11 +148,36 @@ fig = plots.draw_hierarchy(
     title="Prevalence grows towards the root",
     label="share of the training images with a known label",
 )
-plots.show(
-    fig,
+alt = (
     "The hierarchy with the prevalence of every label among the training images: largest for "
-    "Abnormal and Opacity, small for leaves such as Fracture and Pleural Other, least for Uncertain.",
+    "Abnormal and Opacity, small for leaves such as Fracture and Pleural Other, least for Uncertain."
 )
+
+
+def about(label):
+    """What follows from a label, and how often these labels have it where they have its parent."""
+    above, below = hierarchy.ancestors(label), hierarchy.descendants(label)
+    told = [
+        f"<b>{label}</b>: {prevalence[label]:.1%} of the images.",
+        f"Who has it has {', '.join(above) if above else 'nothing else for that'}.",
+        f"Who has it not has none of: {', '.join(below)}." if below else "Nothing lies below it.",
+    ]
+    for parent in hierarchy.parents(label):
+        among, own = targets[targets[parent] == 1][label], targets[targets[label] == 1][parent]
+        told.append(
+            f"Of the images with {parent} {among.mean():.0%} have it; "
+            f"of its own images {(own == 0).mean():.0%} lack {parent}."
+        )
+    return "<br>".join(told)
+
+
+graph = widgets.HierarchyGraph(
+    hierarchy,
+    "Pneumonia",
+    shares=prevalence.fillna(0).to_dict(),
+    texts={label: f"{share:.2f}" for label, share in prevalence.dropna().items()},
+)
+widgets.ask_graph(graph, about, fig, alt)
 
 # %%
 from_parents = [prevalence[parent] >= prevalence[child] for parent, child in hierarchy.edges]

@@ -33,13 +33,14 @@ import json
 from copy import deepcopy
 from dataclasses import replace
 
+import ipywidgets
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.covariance import LedoitWolf
 from torchvision.transforms import v2
 
-from cxrlib import cohort, configs, data, exercises, plots, training, uncertainty
+from cxrlib import cohort, configs, data, exercises, plots, training, uncertainty, widgets
 from cxrlib.evaluation import evaluate, read_predictions
 from cxrlib.hierarchy import paper_hierarchy
 from cxrlib.labels import OBSERVATIONS
@@ -291,6 +292,46 @@ own = curves["the score's entropy"]
 print("risk at half coverage below half of the risk at full:", bool(own[45] < own[-1] / 2))
 below = areas["the score's entropy"] < areas.filter(like="dropout")
 print("area under the curve: the score's entropy below both of dropout:", bool(below.all()))
+
+# %% [markdown]
+# Answer less, err less. Move the coverage, and see for one label which answers are withheld; the title counts what is left.
+
+
+# %%
+def answers_at(coverage, label, by):
+    """How sure the model is of one label: answers given and withheld, right and wrong."""
+    place, truth = hierarchy.labels.index(label), test.truth[label].to_numpy()
+    known = ~np.isnan(truth)
+    doubt_of, score = doubts[by][:, place].numpy()[known], scores[:, place].numpy()[known]
+    wrong = (score > 0.5) != (truth[known] == 1)
+    given = np.argsort(np.argsort(doubt_of, kind="stable")) < round(coverage * len(doubt_of))
+    bins = np.linspace(0, max(doubt_of.max(), 1e-9), 31)
+    fig, axis = plots.figure(height=4.2)
+    axis.hist(
+        [doubt_of[~wrong], doubt_of[wrong]], bins, stacked=True, color=[plots.SKY, plots.RED],
+        label=["right", "wrong"],
+    )  # fmt: skip
+    if (~given).any():
+        axis.axvspan(
+            doubt_of[~given].min(), bins[-1], color=plots.GREY, alpha=0.25, label="withheld"
+        )
+    axis.set(xlabel=by, ylabel="answers", yscale="symlog")
+    title = f"{label}: of {given.sum()} answers that are given {wrong[given].sum()} are wrong"
+    if given.any():
+        title += f" ({wrong[given].mean():.1%}), of {(~given).sum()} withheld {wrong[~given].sum()}"
+    axis.set_title(title, loc="left", fontsize=12)
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+widgets.explore(
+    answers_at,
+    "Answers about Pleural Effusion by their doubt, right ones in blue and wrong ones in red; the fifth with the most doubt, "
+    "in grey, is withheld, and holds most of the wrong ones.",
+    coverage=ipywidgets.FloatSlider(0.8, min=0.05, max=1, step=0.05, description="coverage"),
+    label=ipywidgets.Dropdown(options=seen, value="Pleural Effusion", description="label"),
+    by=ipywidgets.Dropdown(options=list(doubts), description="doubt"),
+)
 
 # %% [markdown]
 # The one that costs nothing holds its own: ten augmented copies are hardly better, and both doubts by dropout are
