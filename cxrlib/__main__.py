@@ -7,6 +7,7 @@ python -m cxrlib read IMAGE_OR_FOLDER                  what the course's model s
 python -m cxrlib card RUN                              a model card of a finished run
 """
 
+import os
 import sys
 
 
@@ -37,5 +38,16 @@ def main(arguments):
     return 0 if name in ("-h", "--help") else f"unknown command {name!r}: see above."
 
 
+def run():
+    """Run the command line's; quiet where nobody reads to the end, as with ``| head``."""
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141  # as a shell says it of a program that SIGPIPE has ended
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run()

@@ -1,6 +1,7 @@
 """cxrlib.reading.files: every kind of file gives the right grey levels, or one sentence."""
 
 import io
+from functools import cache
 
 import numpy as np
 import pydicom
@@ -219,3 +220,88 @@ def test_paths_that_hold_nothing(tmp_path):
     for path, told in (("none.png", "no such file"), ("", "not a file"), ("empty.png", "0 bytes")):
         with pytest.raises(ReadingError, match=told):
             read_radiograph(tmp_path / path, 8)
+
+
+# --- A hundred files -------------------------------------------------------------------------------
+
+FILM = np.rot90(np.outer(np.linspace(40, 230, 96), np.linspace(0.4, 1, 96)).astype(np.uint8))
+"""Not alike when turned, mirrored or inverted."""
+
+
+def saved(image, kind, **options):
+    content = io.BytesIO()
+    image.save(content, format=kind, **options)
+    return content.getvalue()
+
+
+@cache
+def good_files():
+    """{name: bytes}: one film, in every way in which such a film is kept."""
+    grey = Image.fromarray(FILM)
+    alpha = Image.merge("LA", (grey, Image.new("L", grey.size, 255)))
+    modes = {"L": grey, "RGB": grey.convert("RGB"), "RGBA": grey.convert("RGBA"), "LA": alpha,
+             "P": grey.convert("RGB").quantize(200)}  # fmt: skip
+    sixteen = Image.fromarray(FILM.astype(np.uint16) * 257)
+    files = {f"{mode}.png": saved(image, "PNG") for mode, image in modes.items()}
+    files |= {f"{mode}.tif": saved(image, "TIFF") for mode, image in modes.items()}
+    files |= {f"{mode}.bmp": saved(modes[mode], "BMP") for mode in ("L", "RGB", "P")}
+    for quality in (60, 75, 95):
+        for mode in ("L", "RGB"):
+            files[f"{mode}{quality}.jpg"] = saved(modes[mode], "JPEG", quality=quality)
+    files["progressive.jpg"] = saved(grey, "JPEG", progressive=True)
+    files["sixteen.png"], files["sixteen.tif"] = saved(sixteen, "PNG"), saved(sixteen, "TIFF")
+    files["named wrongly.jpg"], files["nameless"] = files["L.png"], files["L.png"]
+    for bits in (8, 10, 12, 14, 16):
+        kind = np.uint8 if bits == 8 else np.uint16
+        levels = np.round(FILM / 255 * (2**bits - 1)).astype(kind)
+        for turned in (False, True):
+            stored = (2**bits - 1 - levels) if turned else levels
+            how = {"PhotometricInterpretation": f"MONOCHROME{1 if turned else 2}"}
+            name = f"{bits}{'-inverted' if turned else ''}"
+            files[f"{name}.dcm"] = dicom(stored, bits, **how)
+            window = {"WindowCenter": 2 ** (bits - 1), "WindowWidth": 2**bits}
+            files[f"{name}-window.dcm"] = dicom(stored, bits, **how, **window)
+            scaled = {"RescaleSlope": 2, "RescaleIntercept": -1000}
+            window = {"WindowCenter": 2**bits - 1000, "WindowWidth": 2 ** (bits + 1)}
+            files[f"{name}-scaled.dcm"] = dicom(stored, bits, **how, **scaled, **window)
+    files["headless.dcm"] = files["12.dcm"][132:]
+    return files
+
+
+@cache
+def bad_files():
+    """{name: bytes}: cut off at two places, renamed, of other kinds, nothing at all."""
+    files = {}
+    for name, content in good_files().items():
+        if not name.startswith(("named", "nameless", "headless")) and "-scaled" not in name:
+            files[f"cut {name}"] = content[: len(content) * 2 // 3]
+    films = [Image.fromarray(FILM)] * 2
+    files["two.tif"] = saved(films[0], "TIFF", save_all=True, append_images=films[1:])
+    files["page.gif"], files["page.webp"] = saved(films[0], "GIF"), saved(films[0], "WEBP")
+    files["text.png"], files["table.dcm"] = b"a,b\n1,2\n", b"only words " * 40
+    files["report.pdf"], files["all.zip"], files["empty.png"] = b"%PDF-1.7 x", b"PK\x03\x04 x", b""
+    files["zeros.dcm"], files["black.png"] = bytes(5000), saved(Image.new("L", (50, 50)), "PNG")
+    files["clear.png"] = saved(Image.new("LA", (50, 50), (0, 0)), "PNG")
+    files["ct.dcm"] = dicom(Modality="CT")
+    files["cine.dcm"] = dicom(np.stack([RAMP, RAMP]), NumberOfFrames=2)
+    files["colour.dcm"] = dicom(PhotometricInterpretation="YBR_FULL")
+    return files
+
+
+def test_there_are_a_hundred_of_them():
+    assert len(good_files()) + len(bad_files()) > 100
+
+
+@pytest.mark.parametrize("name", good_files())
+def test_a_good_file_is_that_film(name):
+    image, notes = read_radiograph(good_files()[name], 96)
+    away = np.abs(image[0].numpy().astype(int) - FILM)
+    assert away.mean() < 2 and away.max() <= 16 and not notes, f"{away.mean():.1f}, {away.max()}"
+
+
+@pytest.mark.parametrize("name", bad_files())
+def test_a_bad_file_gets_one_sentence(name):
+    with pytest.raises(ReadingError) as caught:
+        read_radiograph(bad_files()[name], 96)
+    said = str(caught.value)
+    assert 20 < len(said) < 400 and "\n" not in said and "Traceback" not in said

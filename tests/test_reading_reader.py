@@ -1,23 +1,15 @@
 """cxrlib.reading.reader: fitted once, kept, and silent where it should be."""
 
-import json
-import os
-import shutil
-from dataclasses import asdict, replace
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import PAPER, QUICK, write_chexpert, write_image
+from conftest import PAPER, QUICK, write_chexpert
 
 from cxrlib import training
-from cxrlib.configs import read_config
 from cxrlib.data import open_track
 from cxrlib.evaluation import fit_temperatures, read_predictions, rescale
-from cxrlib.labels import OBSERVATIONS
-from cxrlib.reading import Reader, Reading, ReadingError, find_reader, read_radiograph
-from cxrlib.reading import reader as module
+from cxrlib.reading import Reader, find_reader, read_radiograph
 from cxrlib.uncertainty import (
     conformal_sets,
     control_risk,
@@ -51,17 +43,6 @@ def noise(count=3, seed=0):
     )
 
 
-def test_it_is_kept_and_found_again(place, reader, monkeypatch):
-    monkeypatch.setattr(Reader, "fit", lambda *_: pytest.fail("it was fitted already"))
-    again = find_reader(runs=place / "runs")
-    one, other = reader.read(noise()), again.read(noise())
-    pd.testing.assert_frame_equal(one.scores, other.scores)
-    pd.testing.assert_frame_equal(one.sets, other.sets)
-    assert one.said.equals(other.said) and np.allclose(one.distance, other.distance)
-    named = find_reader(next((place / "runs").glob("pointing-*")))
-    pd.testing.assert_frame_equal(named.read(noise()).scores, one.scores)
-
-
 @pytest.mark.parametrize("content", [b"", b"no archive", None])
 def test_what_is_kept_and_damaged_is_made_anew(place, reader, content):
     kept = reader.run.folder / "reader.npz"
@@ -82,42 +63,6 @@ def test_what_is_kept_is_of_these_weights(reader):
     finally:
         checkpoint.write_bytes(before)
     assert Reader.load(reader.run) is not None
-
-
-def test_other_images_than_those_it_was_trained_with_are_refused(place, reader):
-    (reader.run.folder / "reader.npz").unlink()
-    folder = place / "CheXpert-v1.0-small"
-    image = next((folder / "valid").rglob("*.jpg"))
-    before = image.read_bytes()
-    write_image(image, seed=77)
-    try:
-        with pytest.raises(ReadingError, match="no longer holds the images"):
-            find_reader(runs=place / "runs")
-    finally:
-        image.write_bytes(before)
-    find_reader(runs=place / "runs")
-
-
-def test_the_courses_own_settings_come_before_what_is_newer(tmp_path):
-    """Of three folders the one that is as the config has it, though another was trained later."""
-    own = asdict(read_config("pointing").settings)
-    for number, settings in enumerate((own, {**own, "seed": 1}, {**own, "seed": 2})):
-        record = {"settings": settings, "hierarchy": PAPER.to_dict(), "seconds": 1, "versions": {},
-                  "trainer": {}, "threads": 1, "recipe": 1, "started_from": None,
-                  **dict.fromkeys(("name", "code", "data", "track", "device"), "x")}  # fmt: skip
-        (tmp_path / f"pointing-{number}").mkdir()
-        (tmp_path / f"pointing-{number}" / "run.json").write_text(json.dumps(record))
-        os.utime(tmp_path / f"pointing-{number}" / "run.json", (number, number))
-    assert module._last("pointing", tmp_path).name == "pointing-0"
-    shutil.rmtree(tmp_path / "pointing-0")
-    assert module._last("pointing", tmp_path).name == "pointing-2"
-
-
-def test_no_model_says_how_to_make_one(tmp_path):
-    with pytest.raises(ReadingError, match="make course"):
-        find_reader(runs=tmp_path)
-    with pytest.raises(ReadingError, match="no finished run"):
-        find_reader(tmp_path)
 
 
 def test_scores_are_those_of_the_model_rescaled_and_coherent(reader):
@@ -222,26 +167,3 @@ def test_images_of_another_size_or_kind_are_refused(reader):
     for wrong in (noise().float(), noise()[:, 0], torch.zeros((1, 1, 40, 40), dtype=torch.uint8)):
         with pytest.raises(ValueError, match="expected grey levels"):
             reader.read(wrong)
-
-
-def test_a_report_by_hand():
-    labels = list(PAPER.labels)
-    scores = pd.DataFrame(0.1, index=["a", "b"], columns=labels)
-    scores.loc["a", ["Edema", "Opacity"]] = 0.91, 0.8
-    sets = pd.DataFrame("unsure", index=["a", "b"], columns=labels)
-    sets.loc["a", ["Fracture", "Cardiac", "No Finding"]] = "absent"
-    said = pd.DataFrame(False, index=["a", "b"], columns=labels)
-    said.loc["a", ["Edema", "Opacity"]] = True
-    distance, none = pd.Series([0.5, 0.7], ["a", "b"]), said & False
-    reading = Reading(scores, sets, said, distance, none, scores, scores, risk=0.2)
-    named, group, absent, promise = reading.report("a")
-    assert named == "Said: Edema (0.91)."
-    assert group == "Said, kind not certain: Opacity (0.80)."
-    assert absent.startswith("Ruled out (each ") and absent.endswith(" have it): Fracture.")
-    assert "at most 20% say anything wrong after “Said”" in promise
-    of_phantoms = replace(reading, origin="Track 'phantom': 3 train", risk=0.004).report("a")
-    assert (
-        "0.4%" in of_phantoms[-2] and "of a real radiograph nothing is promised" in of_phantoms[-1]
-    )
-    assert "does not make it a normal chest" in reading.report("b")[0]
-    assert set(OBSERVATIONS) < set(labels)

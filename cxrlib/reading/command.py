@@ -28,7 +28,7 @@ from tqdm import tqdm
 from cxrlib import plots
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading.files import ReadingError, read_radiograph
-from cxrlib.reading.reader import find_reader
+from cxrlib.reading.find import find_reader
 from cxrlib.reading.told import NOT_FOR_CLINICAL_USE
 
 BATCH = 32

@@ -2,30 +2,22 @@
 
 import hashlib
 import io
-import sys
-import warnings
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from sklearn.covariance import LedoitWolf
 
-from cxrlib import places
 from cxrlib.configs import read_config
 from cxrlib.data import equalize, to_float
 from cxrlib.evaluation import fit_temperatures, read_predictions, rescale, shares_alike
 from cxrlib.explanations import explain
 from cxrlib.explanations.maps import features_of
-from cxrlib.labels import OBSERVATIONS
-from cxrlib.reading.files import ReadingError
-from cxrlib.training import Run, RunError, find_run, read_record
-from cxrlib.training.fit import make_data
-from cxrlib.training.runs import data_fingerprint, is_finished, write_whole
+from cxrlib.reading.report import ALPHA, KEPT, Reading
+from cxrlib.training import Run, read_record
+from cxrlib.training.runs import write_whole
 from cxrlib.uncertainty import (
     conformal_sets,
     control_risk,
@@ -36,94 +28,12 @@ from cxrlib.uncertainty import (
     statements,
 )
 
-KEPT = 0.95
-"""Share of the validation images that the gate lets through."""
-
 FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
-ALPHA = 0.1
-"""How often a label's set may miss the truth, and the risk at which the factor is chosen."""
-
 ALIKE = 50
 """Of how many validation images with the nearest scores a score's interval tells."""
 
 FORMAT = 2
 """Raise it when ``reader.npz`` is to be made anew."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a ``Reader`` says of some images; every table has a row for each.
-
-    ``scores`` [N, L] are probabilities, rescaled and coherent; ``sets`` [N, L] what remains
-    possible of each label by itself: "present", "absent", "unsure" (both) or "neither"; ``said``
-    [N, L] bool, the statements;
-    ``distance`` [N], how far an image lies from those that the model has learnt from, 1 being the
-    limit: ``refused`` is beyond; ``mended`` [N, L] bool, which labels scored above a parent before
-    that parent was raised; ``low`` and ``high`` [N, L], of ``shares_alike``: between which lies the
-    share of images that have the label, among those with such a score; ``origin``, the track that
-    the model was trained on.
-    """
-
-    scores: pd.DataFrame
-    sets: pd.DataFrame
-    said: pd.DataFrame
-    distance: pd.Series
-    mended: pd.DataFrame
-    low: pd.DataFrame
-    high: pd.DataFrame
-    risk: float
-    origin: str = "unknown"
-
-    @property
-    def alike(self):
-        """Both ends of the interval of each score, two tables [N, L]."""
-        return self.low, self.high
-
-    @property
-    def contradictions(self):
-        """How many labels of each image scored above a parent: [N]."""
-        return self.mended.sum(axis=1)
-
-    @property
-    def refused(self):
-        """Which images are too unlike those that the model has learnt from."""
-        return self.distance > 1
-
-    def report(self, row):
-        """What may be said of one image: a list of sentences."""
-        if self.refused.loc[row]:
-            return [
-                "Nothing is said: this image is further from those that the model has learnt "
-                f"from than {KEPT:.0%} of such are ({self.distance.loc[row]:.2f} times the limit). "
-                "Is it a frontal chest radiograph?"
-            ]
-        scores, sets = self.scores.loc[row], self.sets.loc[row]
-        said = [label for label, is_said in self.said.loc[row].items() if is_said]
-        named = [f"{label} ({scores[label]:.2f})" for label in said if label in OBSERVATIONS]
-        groups = [f"{label} ({scores[label]:.2f})" for label in said if label not in OBSERVATIONS]
-        absent = [n for n in OBSERVATIONS if sets[n] == "absent" and n != "No Finding"]
-        told = []
-        if named:
-            told.append(f"Said: {', '.join(named)}.")
-        if groups:
-            told.append(f"Said, kind not certain: {', '.join(groups)}.")
-        if not said:
-            told.append("Nothing is sure enough to be said, which does not make it a normal chest.")
-        if absent:
-            told.append(
-                f"Ruled out (each is ruled out wrongly for about one in {1 / ALPHA:.0f} of those "
-                f"who have it): {', '.join(absent)}."
-            )
-        told.append(
-            f"Of a patient's reports at most {100 * self.risk:g}% say anything wrong after “Said”, "
-            f"on average over patients like those of the validation images ({self.origin})."
-        )
-        if "phantom" in self.origin:
-            told.append(
-                "The model has seen phantoms only, made by a computer: of a real radiograph "
-                "nothing is promised."
-            )
-        return told
 
 
 @dataclass(frozen=True)
@@ -159,6 +69,10 @@ class Reader:
     def white(self):
         """The grey level of white in the images that the run was trained with, or None."""
         return read_config(self.run.folder / "config.yaml").data["white"]
+
+    @cached_property
+    def _whitening(self):
+        return np.linalg.cholesky(self.precision)
 
     # --- Made, kept, found ------------------------------------------------------------------------
 
@@ -265,7 +179,8 @@ class Reader:
             raw.index = pd.Index(names)
         rescaled = rescale(raw, self.temperatures)
         scores = hierarchy.make_coherent(rescaled, how="max")
-        distance = _distances(embedded.numpy(), self.centre, self.precision) / self.furthest
+        whitened = self._whitened(embedded)
+        distance = np.linalg.norm(whitened, axis=1) / self.furthest
         distance = pd.Series(distance, index=raw.index, name="distance")
         threshold = control_risk(self.highest.to_numpy(), self.highest.index.to_numpy(), risk)
         said = statements(doubt_groups(scores, hierarchy, self.factor), hierarchy, threshold)
@@ -275,80 +190,26 @@ class Reader:
         for parent, child in hierarchy.edges:
             mended[child] |= rescaled[child] > rescaled[parent] + 1e-9
         low, high = shares_alike(scores, self.scored, self.truth, ALIKE)
-        return Reading(scores, sets, said, distance, mended, low, high, risk, self.origin)
+        return Reading(scores, sets, said, distance, mended, low, high, risk, self.origin, whitened)
 
     @torch.inference_mode()
     def embed(self, grey):
         """Features [N, C], what the model's last layer sees of images: the nearer, the more alike.
 
-        They are whitened: their Euclidean distance is the one that the gate measures, so that no
-        feature counts more for varying more.
+        They are whitened: how far from 0 they lie is what the gate measures, and no feature counts
+        more for varying more.
         """
-        features = self.model.head.embed(features_of(self.model, self.prepare(grey))).numpy()
-        return (features - self.centre) @ np.linalg.cholesky(self.precision)
+        features = features_of(self.model, self.prepare(grey))
+        return self._whitened(self.model.head.embed(features))
+
+    def _whitened(self, embedded):
+        return (embedded.numpy() - self.centre) @ self._whitening
 
     def maps(self, grey, labels):
         """Maps of some labels [N, len(labels), size, size], 0 … 1: what ``explain`` says."""
         method = "pointing" if hasattr(self.model.head, "shares") else "layercam"
         names = self.run.hierarchy.labels
         return explain(self.model, self.prepare(grey), labels, method, names=names).images
-
-
-def find_reader(run=None, runs=places.RUNS):
-    """The reader of a run, fitted now where that was not done yet.
-
-    ``run`` is a run's folder; by default the course's own model, "pointing" (notebook 07), as its
-    config has it, the last one that was trained. ``ReadingError`` says what is missing, and how to
-    make it.
-    """
-    folder = Path(run) if run else _last("pointing", Path(runs))
-    if not is_finished(folder):
-        raise ReadingError(f"{folder}: no finished run (run.json is missing).")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the code has changed matters to those who train
-        found = find_run(folder)
-    try:
-        with FileLock(folder / ".reader.lock"):  # a second process waits, and finds it
-            if (reader := Reader.load(found)) is None:
-                reader = _fit(found)
-                reader.save()
-            return reader
-    except PermissionError:  # a folder that others may only read
-        return Reader.load(found) or _fit(found)
-
-
-def _fit(run):
-    print(f"Fitting gate and limits of {run.folder.name}, once: some seconds.", file=sys.stderr)
-    return Reader.fit(run, _own_data(run))
-
-
-def _last(name, runs):
-    own = [path.parent for path in runs.glob(f"{name}-*/run.json")]
-    if not own:
-        raise ReadingError(
-            f"{runs}: no trained model called {name!r}. `make course` trains it, or "
-            "`python -m cxrlib fit --config configs/pointing.yaml`, in some minutes."
-        )
-    settings = asdict(read_config(name).settings)  # another seed's only if there is no such
-    as_it_is = [folder for folder in own if _settings_of(folder) == settings]
-    return max(as_it_is or own, key=lambda folder: (folder / "run.json").stat().st_mtime)
-
-
-def _settings_of(folder):
-    with suppress(RunError):  # a damaged run is not the one; if there is no other, it says so
-        return read_record(folder)["settings"]
-
-
-def _own_data(run):
-    """The data that a run was trained with; ``ReadingError`` if other images lie there now."""
-    track, hierarchy = read_config(run.folder / "config.yaml").open()
-    data = make_data(track, hierarchy, run.settings)
-    if data_fingerprint(data) != read_record(run.folder)["data"]:
-        raise ReadingError(
-            f"{track.folder} no longer holds the images that {run.folder.name} was trained with, "
-            "from which its limits come. Let CXR_DATA name the folder that does, or train it anew."
-        )
-    return data
 
 
 def _digest(run):

@@ -201,7 +201,7 @@ class Room:
         if self._album is None:
             return []
         _, features, _, patients = self._album
-        away = np.linalg.norm(features - self.reader.embed(self.case.grey[None]), axis=1)
+        away = np.linalg.norm(features - self.reading.features, axis=1)
         order = np.argsort(away)
         _, first = np.unique(patients[order], return_index=True)  # each patient once
         return order[np.sort(first)[:LIKE]]

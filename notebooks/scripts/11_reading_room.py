@@ -354,9 +354,13 @@ edema.value = 0
 print(f"from a severity to film, scores, map, report and graph: {1000 * np.median(times):.0f} ms")
 
 # %% [markdown]
-# Two findings do not take turns: what is said is said of each by itself, and edema may hide an effusion from you, though not often from the model. The
-# lateral view passes this patient's gate, or misses it by little: see above. The widest intervals stand at scores around a half, where of fifty patients
-# about half have it; and a threshold that finds every finding calls many that are not there. Only what is framed comes with a promise.
+# - Raised edema leaves most patients' effusion said. Those who lose it lose it to the gate, most of them: with two
+#   findings so marked they look like nobody that the model has learnt from. And look at a mild edema, 0.4: it is there, and it is *ruled
+#   out*. Of those who have a finding one in ten is told that they have not, and these are the mild ones.
+# - This patient's lateral view passes, by a hair; look at others, and most are refused. A gate is no proof that a film is frontal.
+# - The widest intervals stand at scores around a half, where about half of fifty patients have the label, and chance has most room.
+# - A threshold that finds every finding calls others that are not there; the line below the graph counts both. Only what is framed in black comes
+#   with a promise.
 #
 # The same as a command, for one file or a folder: `python -m cxrlib read film.png` (`docs/reading.md`).
 #

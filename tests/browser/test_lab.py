@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser.jupyterlab import CELLS, NOTEBOOK, ROOT
+from browser.jupyterlab import CELLS, NOTEBOOK, PLACE, ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -183,7 +183,8 @@ def test_the_reading_room(open_page, lab, files):
     assert lab.run_all(page) == []
     cell = lab.cell(page, lab.find(page, "reading_room.show()"))
     settled(page, cell)
-    lab.shot(page, "room")
+    room = cell.locator(".widget-vbox", has=page.locator("svg")).last
+    room.screenshot(path=PLACE / "reading_room.png")
 
     edema = cell.locator(".widget-hslider", has_text="Edema").first
     times = []
