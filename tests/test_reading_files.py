@@ -222,7 +222,7 @@ def test_paths_that_hold_nothing(tmp_path):
             read_radiograph(tmp_path / path, 8)
 
 
-# --- A hundred files -------------------------------------------------------------------------------
+# --- A hundred files -----------------------------------------------------------------------------
 
 FILM = np.rot90(np.outer(np.linspace(40, 230, 96), np.linspace(0.4, 1, 96)).astype(np.uint8))
 """Not alike when turned, mirrored or inverted."""
