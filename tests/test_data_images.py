@@ -346,3 +346,12 @@ def test_two_processes_build_one_map(folder):
     expected = read_images([folder / path for path in PATHS], 16).numpy()
     np.testing.assert_array_equal(_read(kept), expected)
     assert os.path.getsize(kept.folder / "pixels.bin") == 12 * 16 * 16, "each image once"
+
+
+def test_a_bar_that_has_ended_stays(tmp_path, capsys):
+    """In a notebook one that goes leaves an empty strip."""
+    for number in range(3):
+        write_image(tmp_path / f"{number}.png", seed=number)
+    read_images(sorted(tmp_path.glob("*.png")), 16, progress=True)
+    last = capsys.readouterr().err.rstrip().rpartition("\r")[2]
+    assert "reading images: 100%" in last and "3/3" in last

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from joblib import cpu_count
@@ -155,7 +156,7 @@ def read_one_by_one(reader, paths, options):
         kept.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
         fig = draw_maps(reader, found)
         fig.savefig(drawn)
-        plots.plt.close(fig)
+        plt.close(fig)
         print(f"  Kept: {_told(kept)}, {_told(drawn)}")
     return count
 

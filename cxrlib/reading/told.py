@@ -141,7 +141,7 @@ def still(room):
     """A room's first view as one picture: (PNG, its text)."""
     case, reading, label = room.case, room.reading, room.graph.selected
     heat = room.reader.maps(case.grey[None], [label])[0, 0].numpy()
-    fig, axes = plots.figure(1, 3, 12, 4, width_ratios=(1, 1, 1.15))
+    fig, axes = plots.figure(1, 3, 12.75, 4.9, width_ratios=(1, 1, 1.2))
     outline = f", {label} outlined" if label in case.places else ""
     for axis, picture, title in (
         (axes[0], pictures.film(case.shown, None, case.places.get(label)), f"The film{outline}"),
@@ -150,8 +150,8 @@ def still(room):
         axis.imshow(picture)
         axis.set_title(title, loc="left", fontsize=12)
     words = plain(room.report.value).splitlines()
-    words = [line for part in words for line in textwrap.wrap(part.strip(), 50)]
-    axes[2].text(0, 1, "\n".join(words[:22]), va="top", fontsize=9.5, linespacing=1.25)
+    words = [line for part in words for line in textwrap.wrap(part.strip(), 47)]
+    axes[2].text(0, 1, "\n".join(words), va="top", fontsize=12, linespacing=1.1)
     for axis in axes:
         axis.axis("off")
     top = plots.png(fig, "")["image/png"]
