@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import LABELS, random_tables
-from scipy import stats
+from scipy import special, stats
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -15,15 +15,17 @@ from torchmetrics.functional.classification import binary_calibration_error
 from cxrlib.evaluation import (
     RECALIBRATORS,
     EvaluationError,
+    calibrated_interval,
     calibration,
     calibration_by_chance,
+    calibration_curves,
     fit_temperatures,
     proper_scores,
     recalibrate,
     reliability,
     rescale,
-    shares_alike,
 )
+from cxrlib.evaluation.calibration import _platt
 
 
 def test_calibration_by_hand_and_against_scikit_learn():
@@ -170,37 +172,69 @@ def test_a_label_of_one_class_is_not_recalibrated():
         recalibrate(truth, scores, new.rename(columns={"Edema": "Fracture"}))
 
 
-def test_shares_alike_by_hand_and_against_a_slow_reference():
-    rng = np.random.default_rng(0)
-    known = pd.DataFrame({"Edema": rng.random(40).round(2), "Fracture": rng.random(40)})
-    truth = pd.DataFrame(rng.integers(0, 2, (40, 2)).astype(float), columns=known.columns)
-    truth.iloc[::3, 0] = np.nan
-    new = pd.DataFrame({"Edema": [0.1, 0.5, 0.99], "Fracture": [0.0, 0.3, 1.0]}, index=list("abc"))
-    low, high = shares_alike(new, known, truth, nearest=7, level=0.8)
-    for label in new:
-        rows = [k for k in range(40) if not np.isnan(truth[label][k])]
-        for row, score in new[label].items():
-            nearest = sorted(rows, key=lambda k: abs(known[label][k] - score))[:7]
-            positives = sum(truth[label][k] for k in nearest)
-            ends = stats.beta(positives + 0.5, 7 - positives + 0.5).interval(0.8)
-            assert (low.loc[row, label], high.loc[row, label]) == pytest.approx(ends)
+def clustered(patients, share, seed):
+    """Truth, scores and patients of one label: two images each, by a = b = 1."""
+    rng = np.random.default_rng(seed)
+    logits = np.repeat(rng.normal(special.logit(share), 2, patients), 2)
+    logits += rng.normal(0, 0.2, 2 * patients)
+    noise = np.repeat(rng.random(patients), 2)  # both images of a patient have it, or neither
+    truth = noise < special.expit(1 + logits)
+    names = np.repeat(np.arange(patients), 2)
+    return (
+        pd.DataFrame({"Edema": truth * 1.0}),
+        pd.DataFrame({"Edema": special.expit(logits)}),
+        names,
+    )
 
 
-def test_the_interval_holds_the_share_as_often_as_it_says():
-    """Scores are true probabilities here, so that the share among those alike is the score."""
-    rng, held = np.random.default_rng(1), []
-    new = pd.DataFrame({"Edema": np.linspace(0.1, 0.9, 9)})
-    for _ in range(200):
-        known = pd.DataFrame({"Edema": rng.random(2000)})
-        truth = (rng.random((2000, 1)) < known).astype(float)
-        low, high = shares_alike(new, known, truth)
-        held.append((low <= new) & (new <= high))
-    assert np.mean(held) == pytest.approx(0.9, abs=0.02)
+def test_a_curve_is_that_of_a_logistic_regression():
+    """Against scikit-learn: soft targets are two images, weighted."""
+    truth, scores, _ = clustered(100, 0.2, 0)
+    y, z = truth["Edema"].to_numpy(), special.logit(scores["Edema"].to_numpy())
+    weights = np.random.default_rng(1).integers(0, 3, (3, 200)).astype(float)
+    for row, (a, b) in zip(weights, _platt(y, z, weights), strict=True):
+        high, low = (row @ y + 1) / (row @ y + 2), 1 / (row @ (1 - y) + 2)
+        soft = np.where(y == 1, high, low)
+        reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(
+            np.tile(z, 2)[:, None], np.repeat([1, 0], 200), np.r_[row * soft, row * (1 - soft)]
+        )
+        assert (a, b) == pytest.approx((reference.intercept_[0], reference.coef_[0, 0]), abs=1e-3)
 
 
-def test_a_label_of_which_nothing_is_known_has_no_interval():
-    known = pd.DataFrame({"Edema": [0.1, 0.9]})
-    low, high = shares_alike(known, known, known * np.nan)
-    assert low.isna().all().all() and high.isna().all().all()
-    with pytest.raises(EvaluationError, match="nearest"):
-        shares_alike(known, known, known.round(), nearest=0)
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_an_interval_holds_the_share_about_as_often_as_it_says(share):
+    """Also at high scores of a rare label, of which there are few images, two of each patient."""
+    new, held = pd.DataFrame({"Edema": [0.02, 0.1, 0.5, 0.9, 0.98]}), []
+    true = special.expit(1 + special.logit(new))
+    for seed in range(150):
+        curves = calibration_curves(*clustered(130, share, seed), draws=100, seed=seed)
+        low, high = calibrated_interval(curves, new)
+        held.append(((low <= true) & (true <= high)).to_numpy()[:, 0])
+    assert np.mean(held) == pytest.approx(0.9, abs=0.04)
+    assert np.mean(held, axis=0).min() > 0.8
+
+
+def test_patients_are_drawn_whole():
+    """Twice the same images of the same patients tell no more; of new patients they would."""
+    truth, scores, names = clustered(60, 0.3, 3)
+    doubled = [pd.concat([table, table], ignore_index=True) for table in (truth, scores)]
+    new = pd.DataFrame({"Edema": [0.3]})
+
+    def width(*tables):
+        low, high = calibrated_interval(calibration_curves(*tables), new)
+        return float((high - low).iloc[0, 0])
+
+    alone = width(truth, scores, names)
+    assert width(*doubled, np.r_[names, names]) == pytest.approx(alone, rel=0.1)
+    assert width(*doubled, np.r_[names, names + 60]) < 0.85 * alone
+
+
+def test_one_class_or_scores_that_tell_all_apart_give_finite_curves():
+    scores = pd.DataFrame({"Edema": [0.0, 0.1, 0.9, 1.0] * 5})
+    for truth in (scores * 0, scores * 0 + 1, scores.round(), scores * np.nan):
+        curves = calibration_curves(truth, scores, range(20), draws=20)
+        assert np.isfinite(curves).all()
+    low, high = calibrated_interval(calibration_curves(scores * 0, scores, range(20)), scores)
+    assert np.allclose(low, 1 / 22) and np.allclose(high, 1 / 22), "Laplace: 0 + 1 of 20 + 2"
+    with pytest.raises(EvaluationError, match="patients: 3 entries for 20 images"):
+        calibration_curves(scores.round(), scores, range(3))

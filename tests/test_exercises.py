@@ -383,7 +383,9 @@ def test_notebooks_side_by_side_lose_nothing(tmp_path):
 
 def test_a_guess_is_kept_shown_again_and_marked(monkeypatch):
     shown = []
-    monkeypatch.setattr("cxrlib.widgets.display", lambda bundle, **how: shown.append(bundle))
+    monkeypatch.setattr(
+        "cxrlib.widgets.figures.display", lambda bundle, **how: shown.append(bundle)
+    )
     exercises.guess("09.1")
     assert shown[-1]["text/plain"] == "Your guess 09.1: …"
     assert "application/vnd.jupyter.widget-view+json" in shown[-1]

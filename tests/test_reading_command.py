@@ -37,7 +37,7 @@ def test_one_image(read, tmp_path, capsys):
     assert content["file"] == "film.png" and len(content["labels"]) == 21
     edema = content["labels"]["Edema"]
     assert set(edema) == OF_A_LABEL
-    low, high = edema["alike"]
+    low, high = edema["interval"]
     assert (
         0 <= low < high <= 1
         and 0 <= edema["score"] <= 1
@@ -51,7 +51,7 @@ FIELDS = {
     "format", "file", "use", "model", "notes", "refused", "distance", "risk", "labels",
     "contradictions_mended", "report",
 }  # fmt: skip
-OF_A_LABEL = {"score", "alike", "possible", "said", "observation", "parents"}
+OF_A_LABEL = {"score", "interval", "possible", "said", "observation", "parents"}
 
 
 def test_every_field_of_the_json_is_documented():
@@ -76,6 +76,7 @@ def test_a_folder_of_all_kinds_of_files(read, tmp_path, capsys):
     bad = table["problem"] != ""
     assert sorted(table.index[bad]) == ["cut.png", "notes.txt"]
     assert "lateral" in table.loc["deeper/scan", "notes"]
+    assert table.loc["deeper/scan", "refused"] == "True", "as the file itself says"
     assert not list((tmp_path / "out").glob("*.part"))
     assert table.loc[~bad, "Edema"].astype(float).between(0, 1).all()
     assert "4 of 6 files read" in done.out

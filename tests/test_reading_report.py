@@ -30,3 +30,8 @@ def test_a_report_by_hand():
     )
     assert "does not make it a normal chest" in reading.report("b")[0]
     assert set(OBSERVATIONS) < set(labels)
+    by_its_words = replace(reading, otherwise=pd.Series([True, False], ["a", "b"]))
+    assert by_its_words.refused.tolist() == [True, False]
+    (only,) = by_its_words.report("a")
+    assert "by its own words the file is no frontal chest radiograph" in only
+    assert replace(reading, origin="Track 'nih': 3 train, 4 valid").track == "nih"

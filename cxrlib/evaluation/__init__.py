@@ -17,14 +17,15 @@ from cxrlib.evaluation.auroc import (
 )
 from cxrlib.evaluation.calibration import (
     RECALIBRATORS,
+    calibrated_interval,
     calibration,
     calibration_by_chance,
+    calibration_curves,
     fit_temperatures,
     proper_scores,
     recalibrate,
     reliability,
     rescale,
-    shares_alike,
 )
 from cxrlib.evaluation.checks import EvaluationError
 from cxrlib.evaluation.comparison import compare, measures, subgroups

@@ -3,7 +3,7 @@ off, and three ways to mend it."""
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -193,46 +193,85 @@ def rescale(scores, temperatures):
     return pd.DataFrame(expit(divided), index=scores.index, columns=scores.columns)
 
 
-def shares_alike(scores, known, truth, nearest=50, level=0.9):
-    """How often images with such a score have the label: two DataFrames [N, L], low and high.
+def calibration_curves(truth, scores, patients, draws=200, seed=0):
+    """How often images with a score have the label, as drawn from resamples of the patients.
 
-    Of the ``nearest`` images of ``known`` whose score is closest, k have the label; low and high
-    are the ends of Jeffreys' interval for their share, quantiles of Beta(k + ½, nearest − k + ½).
-    NaN for a label of which nothing is known. (Images of one patient are taken as if each were of
-    another; where a few patients have many, the interval is too short.)
+    Platt's curve σ(a + b · logit(score)), fitted by logistic regression to each resample. Few
+    images have just such a score; by the curve all others tell of it, as far as it has this shape.
 
     Parameters
     ----------
-    scores : probabilities [N, L] of new images.
-    known, truth : probabilities [n, L] of other images and what is true of them, 1, 0 or NaN.
-    nearest : of how many images, at least 1; of all, if fewer are known.
-    level : how often the interval holds the share, between 0 and 1.
+    truth, scores : tables [N, L] of 0/1/NaN and of probabilities.
+    patients : [N]; whole patients are drawn, since images of one are alike.
+    draws : resamples, at least 1. seed : at least 0.
 
-    Examples
-    --------
-    >>> known = pd.DataFrame({"Edema": [0.1, 0.2, 0.8, 0.9]})
-    >>> truth = pd.DataFrame({"Edema": [0, 0, 1, 1]})
-    >>> low, high = shares_alike(pd.DataFrame({"Edema": [0.88]}), known, truth, nearest=2)
-    >>> print(f"{low.loc[0, 'Edema']:.2f} to {high.loc[0, 'Edema']:.2f}")
-    0.43 to 1.00
+    Returns
+    -------
+    array [draws, L, 2] of a and b. Where a resample has only one of both classes b is 0 and a the
+    logit of Laplace's share, (k + 1) / (n + 2).
+
+    References
+    ----------
+    Platt 1999; his targets, a little within 0 and 1, keep a and b finite where scores tell both
+    classes apart.
     """
-    truth, known = checks.tables(truth, known, checks.probabilities)
+    truth, scores = checks.tables(truth, scores, checks.probabilities)
+    checks.number("draws", draws, 1, 100_000)
+    checks.number("seed", seed, 0)
+    groups, owner = np.unique(np.asarray(patients), return_inverse=True)
+    if len(owner) != len(truth):
+        raise checks.EvaluationError(f"patients: {len(owner)} entries for {len(truth)} images.")
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=draws)
+    found = np.zeros((draws, len(truth.columns), 2))
+    for k, name in enumerate(truth):
+        known, y, s = known_values(truth[name], scores[name])
+        found[:, k] = _platt(y, _logits(s), times[:, owner[known]].astype(float))
+    return found
+
+
+def _platt(y, logits, weights):
+    """Platt's a and b under every row of weights [R, n], by Newton's method: [R, 2]."""
+    positives, negatives = weights @ y, weights @ (1 - y)
+    high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
+    targets = np.where(y == 1, high[:, None], low[:, None])
+    one_class = (positives == 0) | (negatives == 0)
+    line = np.stack([np.ones_like(logits), logits])  # [2, n]
+    found = np.stack([logit((positives + 1) / (positives + negatives + 2)), 0 * positives], axis=1)
+    size = np.where(one_class, 0.0, 1.0)[:, None]  # of a step: halved where it went too far
+    before = _log_loss(found @ line, targets, weights)
+    for _ in range(100):
+        p = expit(found @ line)
+        slope = (weights * (targets - p)) @ line.T  # [R, 2]
+        bend = np.einsum("rn,in,jn->rij", weights * p * (1 - p), line, line) + 1e-9 * np.eye(2)
+        step = size * np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
+        after = _log_loss((found + step) @ line, targets, weights)
+        better = after <= before
+        found[better] += step[better]
+        before = np.where(better, after, before)
+        size = np.where(better[:, None], np.minimum(2 * size, 1) * (size > 0), size / 2)
+        if np.abs(step).max(initial=0) < 1e-6:
+            break
+    return found
+
+
+def _log_loss(logits, targets, weights):
+    return (weights * (np.logaddexp(0, logits) - targets * logits)).sum(axis=1)
+
+
+def calibrated_interval(curves, scores, level=0.9):
+    """Between which shares images with such scores have their labels: two DataFrames [N, L].
+
+    The ends of the middle ``level`` of ``curves`` [draws, L, 2], of ``calibration_curves``, at
+    every score of ``scores`` [N, L], 0 … 1. What it holds is the luck of the patients that were
+    drawn; that the curve has another shape than Platt's it cannot know.
+    """
     scores = checks.probabilities(scores)
-    checks.number("nearest", nearest, 1)
     checks.share("level", level)
-    ends = {}
-    for label in scores:
-        _, y, s = known_values(truth[label], known[label])
-        if not len(y):
-            ends[label] = np.full((2, len(scores)), np.nan)
-            continue
-        count = min(nearest, len(y))
-        away = np.abs(scores[label].to_numpy()[:, None] - s)
-        positives = y[np.argsort(away, axis=1, kind="stable")[:, :count]].sum(axis=1)
-        tails = np.array([[(1 - level) / 2], [(1 + level) / 2]])
-        ends[label] = stats.beta.ppf(tails, positives + 0.5, count - positives + 0.5)
-    low, high = ({label: both[end] for label, both in ends.items()} for end in (0, 1))
-    return pd.DataFrame(low, index=scores.index), pd.DataFrame(high, index=scores.index)
+    logits = _logits(scores.to_numpy())
+    shares = expit(curves[:, None, :, 0] + curves[:, None, :, 1] * logits)  # [draws, N, L]
+    ends = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return tuple(pd.DataFrame(end, index=scores.index, columns=scores.columns) for end in ends)
 
 
 def _logits(scores):

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from cxrlib import plots
 from cxrlib.labels import OBSERVATIONS
-from cxrlib.reading.files import ReadingError, read_radiograph
+from cxrlib.reading.files import ReadingError, is_otherwise, read_radiograph
 from cxrlib.reading.find import find_reader
 from cxrlib.reading.told import NOT_FOR_CLINICAL_USE
 
@@ -40,6 +40,7 @@ MAPS = 4  # of the labels that score highest, and of all that are said
 def as_json(reader, found):
     """What a reading says of one image, as JSON can hold it: the schema is in docs/reading.md."""
     reading, row, run = found.reading, str(found.path), reader.run
+    intervals = reading.low, reading.high
     scores, sets, said = (table.loc[row] for table in (reading.scores, reading.sets, reading.said))
     return {
         "format": 1,
@@ -53,7 +54,7 @@ def as_json(reader, found):
         "labels": {
             label: {
                 "score": round(float(scores[label]), 4),
-                "alike": [round(float(ends.loc[row, label]), 3) for ends in reading.alike],
+                "interval": [round(float(ends.loc[row, label]), 3) for ends in intervals],
                 "possible": sets[label],
                 "said": bool(said[label]),
                 "observation": label in OBSERVATIONS,
@@ -133,7 +134,9 @@ def read_files(reader, paths, risk, white=None, bar=False):
             good = [one for one in found if one.grey is not None]
             if good:
                 names = [str(one.path) for one in good]
-                reading = reader.read(torch.stack([one.grey for one in good]), names, risk)
+                otherwise = [is_otherwise(one.notes) for one in good]
+                grey = torch.stack([one.grey for one in good])
+                reading = reader.read(grey, names, risk, otherwise)
             for one in found:
                 yield replace(one, reading=reading) if one.grey is not None else one
                 bar.update()
@@ -232,9 +235,10 @@ def main(arguments):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    files = "PNG, JPEG, TIFF, BMP or DICOM, whatever its name; of a folder all that lies in it"
     risk = "share of a patient's reports that may say anything wrong; 0.1"
     white = "grey level of white in images of more than 8 bits; by default what the file can hold"
-    parser.add_argument("files", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER")
+    parser.add_argument("files", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER", help=files)
     parser.add_argument("--run", type=Path, help="a run's folder; by default the course's model")
     parser.add_argument("--out", type=Path, default=Path(), help="where results go; here")
     parser.add_argument("--risk", type=float, default=0.1, help=risk)

@@ -180,6 +180,11 @@ def _notes(found):
     return notes
 
 
+def is_otherwise(notes):
+    """Whether a file says of itself that it is no frontal chest radiograph, by its notes."""
+    return any(note.startswith("The file says that it") for note in notes)
+
+
 def _unreadable(error):
     told = " ".join(str(error).split()) or type(error).__name__
     told = told if len(told) <= 160 else told[:160].rsplit(" ", 1)[0] + " …"

@@ -12,7 +12,13 @@ from sklearn.covariance import LedoitWolf
 
 from cxrlib.configs import read_config
 from cxrlib.data import equalize, to_float
-from cxrlib.evaluation import fit_temperatures, read_predictions, rescale, shares_alike
+from cxrlib.evaluation import (
+    calibrated_interval,
+    calibration_curves,
+    fit_temperatures,
+    read_predictions,
+    rescale,
+)
 from cxrlib.explanations import explain
 from cxrlib.explanations.maps import features_of
 from cxrlib.reading.report import ALPHA, KEPT, Reading
@@ -29,10 +35,7 @@ from cxrlib.uncertainty import (
 )
 
 FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
-ALIKE = 50
-"""Of how many validation images with the nearest scores a score's interval tells."""
-
-FORMAT = 2
+FORMAT = 3
 """Raise it when ``reader.npz`` is to be made anew."""
 
 
@@ -52,8 +55,7 @@ class Reader:
     factor: float  # by which groups are doubted
     limits: pd.DataFrame  # of ``fit_conformal``
     highest: pd.Series  # [patient's images], of ``highest_wrong``; indexed by patient
-    scored: pd.DataFrame  # [n, L], the scores of the images that the limits come from
-    truth: pd.DataFrame  # [n, L], 1, 0 or NaN
+    curves: np.ndarray  # [draws, L, 2], of ``calibration_curves``, from all validation patients
 
     @cached_property
     def model(self):
@@ -101,8 +103,7 @@ class Reader:
             factor,
             fit_conformal(scores[~first], valid.truth[~first], ALPHA),
             pd.Series(highest, index=patients[~first].to_numpy()),
-            scores[~first].reset_index(drop=True),
-            valid.truth[~first].reset_index(drop=True),
+            calibration_curves(valid.truth, scores, patients),
         )
 
     def save(self):
@@ -120,8 +121,7 @@ class Reader:
             limits=self.limits.to_numpy(),
             highest=self.highest.to_numpy(),
             patients=self.highest.index.to_numpy(dtype="U"),
-            scored=self.scored.to_numpy(),
-            truth=self.truth.to_numpy(dtype=float),
+            curves=self.curves,
         )
         write_whole(self.run.folder / "reader.npz", content.getvalue())
 
@@ -144,8 +144,7 @@ class Reader:
                     float(kept["factor"]),
                     pd.DataFrame(kept["limits"], index=places_of, columns=columns),
                     pd.Series(kept["highest"], index=kept["patients"]),
-                    pd.DataFrame(kept["scored"], columns=labels),
-                    pd.DataFrame(kept["truth"], columns=labels),
+                    kept["curves"],
                 )
         except Exception:  # a damaged archive can lead to any error; it is made anew
             return None
@@ -157,7 +156,7 @@ class Reader:
         return to_float(equalize(grey) if self.run.settings.equalize else grey)
 
     @torch.inference_mode()
-    def read(self, grey, names=None, risk=0.1):
+    def read(self, grey, names=None, risk=0.1, otherwise=None):
         """A ``Reading`` of some images.
 
         Parameters
@@ -165,6 +164,8 @@ class Reader:
         grey : uint8 tensor [N, 1, size, size], of ``read_radiograph`` with the size of the run.
         names : [N], for the rows of the tables; by default numbers.
         risk : how many of a patient's reports may say anything wrong, 0 < risk < 1.
+        otherwise : [N] bool, of which images their files say that they are no frontal chest films
+            (``files.is_otherwise``); they are refused, whatever the gate thinks.
         """
         hierarchy, size = self.run.hierarchy, self.run.settings.size
         if grey.dtype != torch.uint8 or grey.ndim != 4 or grey.shape[1:] != (1, size, size):
@@ -185,12 +186,17 @@ class Reader:
         threshold = control_risk(self.highest.to_numpy(), self.highest.index.to_numpy(), risk)
         said = statements(doubt_groups(scores, hierarchy, self.factor), hierarchy, threshold)
         sets = conformal_sets(scores, self.limits)
-        said[distance > 1], sets[distance > 1] = False, "unsure"  # nothing is promised of these
         mended = pd.DataFrame(False, index=scores.index, columns=scores.columns)
         for parent, child in hierarchy.edges:
             mended[child] |= rescaled[child] > rescaled[parent] + 1e-9
-        low, high = shares_alike(scores, self.scored, self.truth, ALIKE)
-        return Reading(scores, sets, said, distance, mended, low, high, risk, self.origin, whitened)
+        low, high = calibrated_interval(self.curves, scores)
+        otherwise = False if otherwise is None else otherwise
+        otherwise = pd.Series(otherwise, index=raw.index, dtype=bool)
+        told = Reading(
+            scores, sets, said, distance, mended, low, high, risk, self.origin, whitened, otherwise
+        )
+        said[told.refused], sets[told.refused] = False, "unsure"  # nothing is promised of these
+        return told
 
     @torch.inference_mode()
     def embed(self, grey):

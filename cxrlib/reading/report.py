@@ -1,5 +1,6 @@
 """What a ``Reader`` says of images, as tables; and of one image, in sentences."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,11 @@ class Reading:
     possible of each label by itself: "present", "absent", "unsure" (both) or "neither"; ``said``
     [N, L] bool, the statements;
     ``distance`` [N], how far an image lies from those that the model has learnt from, 1 being the
-    limit: ``refused`` is beyond; ``mended`` [N, L] bool, which labels scored above a parent before
-    that parent was raised; ``low`` and ``high`` [N, L], of ``shares_alike``: between which lies the
-    share of images that have the label, among those with such a score; ``origin``, the track that
-    the model was trained on; ``features`` [N, C], of ``Reader.embed``.
+    limit; ``otherwise`` [N] bool, which files say themselves that they are no frontal chest film:
+    ``refused`` is either; ``mended`` [N, L] bool, which labels scored above a parent before
+    that parent was raised; ``low`` and ``high`` [N, L]: between which lies the share of images
+    that have the label, among validation images with such a score (``calibrated_interval``);
+    ``origin``, the track that the model was trained on; ``features`` [N, C], of ``Reader.embed``.
     """
 
     scores: pd.DataFrame
@@ -38,11 +40,7 @@ class Reading:
     risk: float
     origin: str = "unknown"
     features: np.ndarray | None = None
-
-    @property
-    def alike(self):
-        """Both ends of the interval of each score, two tables [N, L]."""
-        return self.low, self.high
+    otherwise: pd.Series | None = None
 
     @property
     def contradictions(self):
@@ -50,12 +48,21 @@ class Reading:
         return self.mended.sum(axis=1)
 
     @property
+    def track(self):
+        """The name of the track that the model was trained on, such as "phantom"."""
+        found = re.match(r"Track '(\w+)'", self.origin)
+        return found[1] if found else self.origin
+
+    @property
     def refused(self):
-        """Which images are too unlike those that the model has learnt from."""
-        return self.distance > 1
+        """Which images are too unlike those that the model has learnt from, or say so: [N]."""
+        beyond = self.distance > 1
+        return beyond if self.otherwise is None else beyond | self.otherwise
 
     def report(self, row):
         """What may be said of one image: a list of sentences."""
+        if self.otherwise is not None and self.otherwise.loc[row]:
+            return ["Nothing is said: by its own words the file is no frontal chest radiograph."]
         if self.refused.loc[row]:
             return [
                 "Nothing is said: this image is further from those that the model has learnt "
@@ -81,7 +88,7 @@ class Reading:
             )
         told.append(
             f"Of a patient's reports at most {100 * self.risk:g}% say anything wrong after “Said”, "
-            f"on average over patients like those of the validation images ({self.origin})."
+            f"on average over patients like those of the validation images ({self.track})."
         )
         if "phantom" in self.origin:
             told.append(

@@ -6,66 +6,23 @@ can do what a hand does.
 """
 
 import html
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import ipywidgets as w
 import numpy as np
-import pandas as pd
 import torch
 
 from cxrlib import phantom
 from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading import pictures, told
-from cxrlib.reading.files import ReadingError, read_radiograph
+from cxrlib.reading.cases import phantom_case, read_case
+from cxrlib.reading.files import ReadingError, is_otherwise
 from cxrlib.training.fit import make_data
-from cxrlib.widgets import HierarchyGraph, Picture, followed_by, show_box
+from cxrlib.widgets import HierarchyGraph, Picture, Words, followed_by, show_box
 
 ACCEPTED = ".png,.jpg,.jpeg,.tif,.tiff,.bmp,.dcm,.dicom"
 PHANTOM, OWN = "a phantom", "a file of yours"
 ALBUM, LIKE = 500, 5  # among so many images so many are shown that are like it
-
-
-@dataclass(frozen=True)
-class Case:
-    """A radiograph on the viewer, and what is known of it.
-
-    ``grey`` is what the model sees, uint8 [1, size, size], and ``shown`` the same, finer;
-    ``truth`` [L] 1, 0 or NaN, or None; ``places`` {finding: bool [h, w]}, where it is.
-    """
-
-    name: str
-    grey: torch.Tensor
-    shown: torch.Tensor
-    notes: list = field(default_factory=list)
-    truth: pd.Series | None = None
-    places: dict = field(default_factory=dict)
-
-
-def read_case(reader, name, source, truth=None):
-    """A file, by its path or its bytes, as a ``Case``; ``ReadingError`` if it is none."""
-    grey, notes = read_radiograph(source, reader.run.settings.size, reader.white)
-    shown, _ = read_radiograph(source, pictures.SIDE, reader.white)
-    return Case(name, grey, shown, notes, truth)
-
-
-def phantom_case(reader, number, severity, view="frontal"):
-    """A phantom patient with these findings, {finding: severity}, 0 being none: a ``Case``."""
-    patient = phantom.draw_patient(np.random.default_rng(number))
-    study = phantom.draw_study(np.random.default_rng(number), patient, 1)
-    drawn = {name: how for name, how in severity.items() if how > 0}
-    study = replace(study, drawn=drawn, other="", lateral=view == "lateral")
-    size, hierarchy = reader.run.settings.size, reader.run.hierarchy
-    places = phantom.lesions(study, pictures.SIDE, view)
-    for label in hierarchy.labels:  # a group is where its children are
-        if below := [places[name] for name in hierarchy.descendants(label) if name in places]:
-            places[label] = np.any([*below, places.get(label, below[0])], axis=0)
-    return Case(
-        f"Phantom patient {number}: {patient.sex.lower()}, {patient.age}, {view}",
-        *(torch.from_numpy(phantom.render(study, s, view))[None] for s in (size, pictures.SIDE)),
-        truth=hierarchy.derive(pd.DataFrame([study.truth])[sorted(OBSERVATIONS)]).iloc[0],
-        places=places,
-    )
 
 
 class Room:
@@ -79,20 +36,31 @@ class Room:
         validation images, none of which was learnt from.
     hits : {label: share} of images on whose finding the map of this label is highest, if it was
         measured (notebook 08); it is told beside the map.
-    risk : the accepted risk at first.
+    risk : the accepted risk at first, 0.01 … 0.5.
+
+    Raises
+    ------
+    ValueError
+        A risk beyond that, or a track called like another source.
     """
 
     def __init__(self, reader, tracks=(), hits=None, risk=0.1):
         self.reader, self.tracks = reader, dict(tracks)
         self.hits = {} if hits is None else dict(hits)
         self.hierarchy = reader.run.hierarchy
+        if not 0.01 <= risk <= 0.5:
+            raise ValueError(f"risk={risk}: expected a share from 0.01 to 0.5.")
+        if taken := {PHANTOM, OWN} & set(self.tracks):
+            raise ValueError(f"{min(taken)!r} is the room's own name for a source: name it else.")
         self.case = self.reading = None
         self._make_sources()
         self.threshold = _slider("threshold", 0.5, 0.02, 0.98)
-        self.risk = _slider("risk", risk, 0.02, 0.5)
-        self.graph = HierarchyGraph(self.hierarchy, "Pleural Effusion")
+        self.risk = _slider("risk", risk, 0.01, 0.5)
+        labels = self.hierarchy.labels
+        first = "Pleural Effusion" if "Pleural Effusion" in labels else labels[0]
+        self.graph = HierarchyGraph(self.hierarchy, first)
         self.film, self.map, self.alike = Picture(), Picture(), Picture(wide=LIKE * 128)
-        self.report, self.about, self.caption, self.problem = (w.HTML() for _ in range(4))
+        self.report, self.about, self.caption, self.problem = (Words() for _ in range(4))
         self._watch()
         self.box = self._lay_out()
         self.open()
@@ -114,24 +82,20 @@ class Room:
         }  # fmt: skip
         self.number = w.IntSlider(0, min=0, max=0, description="image")
         self.upload = w.FileUpload(accept=ACCEPTED, multiple=False, description="choose a file")
+        usual = [
+            ("what the file can hold", None),
+            *[(str(2**n - 1), 2**n - 1) for n in (10, 12, 14)],
+        ]
+        self.white = w.Dropdown(options=usual, description="white is")
         self._uploaded = None
         self.tests = {name: track.split("test") for name, track in self.tracks.items()}
 
     def open(self):
         """Put what the controls name on the viewer, and have it read."""
         source = self.source.value
-        self.controls.children = [self._panels[PHANTOM if source == PHANTOM else
-                                  OWN if source == OWN else "track"]]  # fmt: skip
-        self.problem.value = ""
-        try:
-            case = self._chosen(source)
-        except ReadingError as error:
-            case = None
-            self.problem.value = f"<p><b>{html.escape(str(error))}</b></p>"
-        self.case = case
-        self.body.layout.display = None if case else "none"
-        if case:
-            self.read()
+        kind = source if source in (PHANTOM, OWN) else "track"
+        self.controls.children = [self._panels[kind]]
+        self._shown(lambda: self._read(self._chosen(source)))
 
     def _chosen(self, source):
         if source == PHANTOM:
@@ -140,57 +104,85 @@ class Room:
         if source == OWN:
             if self._uploaded is None:
                 raise ReadingError("No file was chosen yet: PNG, JPEG, TIFF, BMP or DICOM.")
-            name, content = self._uploaded
-            try:
-                return read_case(self.reader, name, content)
-            except ReadingError as error:
-                raise ReadingError(f"{name}: {error}") from error
+            return read_case(self.reader, *self._uploaded, self.white.value or self.reader.white)
         track, rows = self.tracks[source], self.tests[source]
+        if not len(rows):
+            raise ReadingError(f"{source}: this track has no test images.")
         self.number.max = len(rows) - 1
         row = rows.iloc[[self.number.value]]
-        truth = self.hierarchy.derive(row[list(OBSERVATIONS)]).iloc[0]
-        path = track.folder / row["path"].iloc[0]
-        return read_case(self.reader, f"{source}: {row['path'].iloc[0]}", path, truth)
+        path = row["path"].iloc[0]
+        return read_case(
+            self.reader,
+            f"{source}: {path}",
+            track.folder / path,
+            self.reader.white,
+            truth=self.hierarchy.derive(row[list(OBSERVATIONS)]).iloc[0],
+            known_as="True" if track.name == "phantom" else "Labelled",
+        )
 
     def _take(self, change):
         for file in change["new"]:
             self._uploaded = file["name"], bytes(file["content"])
-            self.open()
+            self.upload.value = ()  # or it would be saved with the notebook
+            self.problem.show(value=told.paragraphs(["Reading …"]))
+            if self.source.value == OWN:
+                self.open()
+            else:
+                self.source.value = OWN
+
+    def _shown(self, work):
+        """Do what changes the viewer. If it fails, nothing of an earlier image stays on it."""
+        try:
+            work()
+            self.problem.show(value="")
+            self.body.layout.display = None
+        except Exception as error:  # in a notebook nobody else would see it
+            self.case = self.reading = None
+            self.body.layout.display = "none"
+            said = str(error) if isinstance(error, ReadingError) else f"Not read: {error!r}."
+            words = told.paragraphs([f"<b>{html.escape(said)}</b>"])
+            self.problem.show(value=words, private=self.source.value != PHANTOM)
 
     # --- What is said of it -------------------------------------------------------------------
 
     def read(self):
-        """Read what is on the viewer, at the accepted risk."""
+        """Read what is on the viewer anew, at the accepted risk."""
         if self.case:
-            self.reading = self.reader.read(self.case.grey[None], [0], self.risk.value)
-            self._nearest = self._find_nearest()
-            self.report.value = told.report(self.case, self.reading, self.risk.value)
-            self.draw()
+            self._shown(lambda: self._read(self.case))
 
     def draw(self):
-        """Draw the answers about the label that is chosen."""
-        if not self.case:
-            return
+        """Draw the answers about the label that is chosen anew."""
+        if self.case:
+            self._shown(self._draw)
+
+    def _read(self, case):
+        otherwise = [is_otherwise(case.notes)]
+        self.reading = self.reader.read(case.grey[None], [0], self.risk.value, otherwise)
+        self.case = case
+        self._nearest = self._find_nearest()
+        self.report.show(value=told.report(case, self.reading), private=self._is_private)
+        self._draw()
+
+    def _draw(self):
         case, label, threshold = self.case, self.graph.selected, self.threshold.value
-        self.graph.show(**told.boxes(self.reading, threshold))
+        private = self._is_private
+        self.graph.show(**told.boxes(self.reading, threshold), private=private)
+        film = pictures.as_png(pictures.film(case.shown, outline=case.places.get(label)))
+        self.film.show(value=film, alt=told.film(case, label), private=private)
         heat = self.reader.maps(case.grey[None], [label])[0, 0].numpy()
-        place = case.places.get(label)
-        film = pictures.film(case.shown, outline=place)
-        self.film.show(pictures.as_png(film), told.film(case, label))
-        film = pictures.film(case.shown, heat)
-        self.map.show(pictures.as_png(film), told.where(case, label, heat))
-        self.about.value = told.about(
-            self.hierarchy, self.reading, case, label, threshold, self.hits.get(label)
-        )
+        film = pictures.as_png(pictures.film(case.shown, heat))
+        self.map.show(value=film, alt=told.where(case, label, heat), private=private)
+        hit = self.hits.get(label)
+        words = told.about(self.hierarchy, self.reading, case, label, threshold, hit)
+        self.about.show(value=words, private=private)
         self._draw_nearest(label)
 
     @cached_property
     def _album(self):
         """Images among which to look: (grey levels, features, truth, patients)."""
-        if not self.tracks:
+        track = next(iter(self.tracks.values()), None)
+        if track is None or not len(rows := track.split("valid")[:ALBUM]):
             return None
-        track = next(iter(self.tracks.values()))
-        rows = track.split("valid")[:ALBUM]
         truth = self.hierarchy.derive(rows[list(OBSERVATIONS)]).reset_index(drop=True)
         dataset = make_data(track, self.hierarchy, self.reader.run.settings).dataset("valid")
         grey = dataset.fetch(torch.arange(len(rows)))[0]
@@ -199,7 +191,7 @@ class Room:
 
     def _find_nearest(self):
         if self._album is None:
-            return []
+            return np.array([], dtype=int)
         _, features, _, patients = self._album
         away = np.linalg.norm(features - self.reading.features, axis=1)
         order = np.argsort(away)
@@ -208,19 +200,27 @@ class Room:
 
     def _draw_nearest(self, label):
         if not len(self._nearest):
+            self.caption.show(value="")
+            self.alike.show(value=b"", alt="")
             return
         grey, _, truth, _ = self._album
-        has = truth.loc[self._nearest, label] == 1
+        has = truth.loc[self._nearest, label]
         films = [pictures.film(grey[k], side=120) for k in self._nearest]
-        self.caption.value = told.like_it(label, has)
-        row = pictures.as_png(pictures.framed(films, has))
-        self.alike.show(row, told.plain(self.caption.value))
+        words, row = told.like_it(label, has), pictures.framed(films, has == 1)
+        self.caption.show(value=words, private=True)
+        self.alike.show(value=pictures.as_png(row), alt=told.plain(words), private=True)
+
+    @property
+    def _is_private(self):
+        """Whether what is shown must not be saved with the notebook: all but phantoms."""
+        return self.source.value != PHANTOM
 
     # --- How it stands in a notebook ----------------------------------------------------------
 
     def _watch(self):
         opened, read = followed_by(self.open), followed_by(self.read)
-        for control in (self.source, self.patient, self.view, self.number, *self.severity.values()):
+        own = (self.source, self.patient, self.view, self.number, self.white)
+        for control in (*own, *self.severity.values()):
             control.observe(opened, names="value")
         self.upload.observe(self._take, names="value")
         self.risk.observe(read, names="value")
@@ -234,7 +234,7 @@ class Room:
         self._panels = {
             PHANTOM: w.VBox([w.Box([self.patient, self.view], layout=row), severities]),
             "track": self.number,
-            OWN: self.upload,
+            OWN: w.Box([self.upload, self.white], layout=row),
         }
         self.controls = w.Box()
         films = w.Box([self.film, self.map, self.report], layout=row)
@@ -256,11 +256,14 @@ class Room:
         return told.still(self)
 
     def show(self):
-        """The room in a notebook; on a page its first picture."""
-        png, alt = self.still()
-        bundle = {"image/png": png, "text/plain": f"[figure] {alt}"}
-        show_box(self.box, bundle, {"image/png": {"alt": alt}})
+        """The room in a notebook; on a page its picture as it stands now, or a sentence."""
+        png, words = self.still()
+        if not png:
+            show_box(self.box, {"text/plain": words})
+            return
+        bundle = {"image/png": png, "text/plain": f"[figure] {words}"}
+        show_box(self.box, bundle, {"image/png": {"alt": words}})
 
 
 def _slider(name, value, low, high):
-    return w.FloatSlider(value, min=low, max=high, step=0.02, description=name)
+    return w.FloatSlider(value, min=low, max=high, step=0.01, description=name)

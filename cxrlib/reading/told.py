@@ -13,24 +13,22 @@ from cxrlib.labels import OBSERVATIONS
 from cxrlib.reading import pictures
 
 NOT_FOR_CLINICAL_USE = "For teaching. Not for clinical use."
-SETS = {"present": "present", "absent": "ruled out", "unsure": "unsure", "neither": "odd"}
 
 
-def report(case, reading, risk):
-    """The gate first, then what may be said, what is true and what the repair mended: HTML."""
+def report(case, reading):
+    """The gate first, then what may be said, what is known and what the repair mended: HTML."""
     distance = reading.distance.loc[0]
-    if reading.refused.loc[0]:
-        gate = f"<b>Not like the images it knows</b> ({distance:.2f} times the limit)."
+    if distance > 1:
+        gate = f"<b>Stopped by the gate</b>: unlike what it knows ({distance:.2f} times the limit)."
     else:
-        gate = f"Like the frontal chest films that it knows ({distance:.2f} of the gate's limit)."
+        gate = f"Passes the gate ({distance:.2f} of its limit)."
     sentences = [f"<b>{html.escape(case.name)}</b>", *map(html.escape, case.notes), gate]
     sentences += [_bold(html.escape(sentence)) for sentence in reading.report(0)]
     if case.truth is not None:
-        true = [label for label in OBSERVATIONS if case.truth[label] == 1]
-        sentences.append(f"<i>True: {', '.join(true) or 'none of the fourteen'}.</i>")
+        sentences.append(f"<i>{_known(case)}</i>")
     mended = [label for label in reading.mended if reading.mended.loc[0, label]]
-    if mended:
-        sentences.append(f"Scored above a parent, which was raised: {', '.join(mended)}.")
+    if mended and not reading.refused.loc[0]:
+        sentences.append(f"Scored above a parent, which was raised to it: {', '.join(mended)}.")
     return paragraphs([*sentences, NOT_FOR_CLINICAL_USE])
 
 
@@ -38,69 +36,100 @@ def _bold(sentence):
     return re.sub(r"^(Said|Nothing is said|Nothing is sure)", r"<b>\1</b>", sentence)
 
 
+def _known(case):
+    """What is true of the fourteen, or what labels say of them; and what nobody knows."""
+    present = [label for label in OBSERVATIONS if case.truth[label] == 1]
+    unknown = [label for label in OBSERVATIONS if np.isnan(case.truth[label])]
+    told = f"{case.known_as}: {', '.join(present) or 'none of what is known'}."
+    return told + f" Not known: {', '.join(unknown)}." * bool(unknown)
+
+
 def boxes(reading, threshold):
-    """What stands in the graph's boxes: of each label score, interval, and what is possible."""
-    scores, low, high = (t.loc[0] for t in (reading.scores, *reading.alike))
-    sets, said, refused = reading.sets.loc[0], reading.said.loc[0], reading.refused.loc[0]
-    states = {n: "said" if said[n] else "" if refused else SETS[sets[n]] for n in scores.index}
+    """What stands in the graph's boxes: score and interval; what is said, and what is ruled out.
+
+    Of an image that is refused only the scores: nothing that was found on others holds for it.
+    """
+    scores, low, high = (table.loc[0] for table in (reading.scores, reading.low, reading.high))
+    refused, notes = reading.refused.loc[0], {}
+    said = [n for n in scores.index if reading.said.loc[0, n]]
+    for n in scores.index if not refused else ():
+        state = "said" if n in said else "ruled out" * (reading.sets.loc[0, n] == "absent")
+        notes[n] = ", ".join(filter(None, [share(low[n], high[n]), state]))
     return {
-        "shares": {n: float(s) if s >= threshold else 0.0 for n, s in scores.items()},
+        "shares": {n: float(s) * (s >= threshold and not refused) for n, s in scores.items()},
         "texts": {n: f"{s:.2f}" for n, s in scores.items()},
-        "notes": {
-            n: f"{low[n]:.2f}–{high[n]:.2f}{'' if refused else ', '}{states[n]}"
-            for n in scores.index
-        },
-        "marks": {n: "said" for n in scores.index if said[n]},
+        "notes": notes,
+        "marks": dict.fromkeys(said, "said"),
     }
+
+
+def share(low, high):
+    """An interval of shares in words; nothing is nearer to none or all than a hundredth.
+
+    >>> share(0.02, 0.4), share(0.001, 0.2), share(0.97, 0.999), share(0.999, 1)
+    ('2–40%', 'under 20%', 'over 97%', 'over 99%')
+    """
+    if low < 0.01:
+        return f"under {max(high, 0.01):.0%}"
+    if high > 0.99:
+        return f"over {min(low, 0.99):.0%}"
+    return f"{100 * low:.0f}–{high:.0%}"
 
 
 def about(hierarchy, reading, case, label, threshold, hit=None):
     """All that is known of one label of the image: HTML."""
-    scores, low, high = (t.loc[0] for t in (reading.scores, *reading.alike))
-    told = f"<b>{label} {scores[label]:.2f}</b>, {_called(scores[label], threshold)}."
-    if np.isfinite(low[label]):
-        told += (
-            f" Of images with such a score {low[label]:.0%} to {high[label]:.0%} have it "
-            "(90% interval, from fifty validation images)."
-        )
-    if reading.said.loc[0, label]:
-        told += " <b>It is said.</b>"
+    scores, refused = reading.scores.loc[0], reading.refused.loc[0]
+    told = [f"<b>{label} {scores[label]:.2f}</b>."]
+    if refused:
+        told.append("The image was refused: what scores mean was found on others, unlike it.")
+    else:
+        told += _meant(reading, label)
     if case.truth is not None:
         known = case.truth[label]
-        told += f" True: {'not known' if np.isnan(known) else 'present' if known else 'absent'}."
-    kin = []
+        known = "not known" if np.isnan(known) else "present" if known else "absent"
+        told.append(f"{case.known_as}: {known}.")
+    told += _kin(hierarchy, scores, label)
+    caveat = ["The map is scaled to itself: it says where, not how much, and not why."]
+    if label in case.places:
+        caveat.append("The outline is where the beam meets 3 mm of it or more, seen or not.")
+    if hit is not None and not refused and scores[label] >= threshold:
+        caveat.append(f"Of frontal phantoms with {label} it is highest on it in {hit:.0%} (08).")
+    if label not in OBSERVATIONS:
+        caveat.append("A group's map is most like that of its child that is there.")
+    counts = [] if refused else [_counts(reading, case, threshold)]
+    return paragraphs([" ".join(told), " ".join(caveat), *counts])
+
+
+def _meant(reading, label):
+    """What a score means, and what is said of the label: sentences."""
+    low, high = reading.low.loc[0, label], reading.high.loc[0, label]
+    phantoms = " phantoms" if "phantom" in reading.origin else " images"
+    yield f"Of validation{phantoms} with such a score {share(low, high)} have it (90% interval)."
+    if reading.said.loc[0, label]:
+        yield "<b>It is said.</b>"
+    elif reading.sets.loc[0, label] == "absent":
+        yield "<b>It is ruled out</b>: of those who have it, one in ten scores as low."
+
+
+def _kin(hierarchy, scores, label):
     for words, names in (
-        ("above it", hierarchy.parents(label)),
+        ("Above it", hierarchy.parents(label)),
         ("below it", hierarchy.children(label)),
     ):
         listed = ", ".join(f"{name} {scores[name]:.2f}" for name in names)
-        kin.append(f"{words}: {listed or 'none'}")
-    if reading.mended.loc[0, label]:
-        kin.append("it scored above a parent, which was raised to its score")
-    caveat = "The map is scaled to itself: it says where, not how much, and not why."
-    if hit is not None:
-        caveat += f" Of phantoms with this finding it is highest on it in {hit:.0%} (notebook 08)."
-    if label not in OBSERVATIONS:
-        caveat += " A group's map is most like that of its child that is there."
-    return paragraphs(
-        [told, f"In the hierarchy, {'; '.join(kin)}.", caveat, _counts(reading, case, threshold)]
-    )
-
-
-def _called(score, threshold):
-    return f"{'at or above' if score >= threshold else 'below'} the threshold of {threshold:.2f}"
+        yield f"{words}: {listed or 'none'}" + (";" if words[0] == "A" else ".")
 
 
 def _counts(reading, case, threshold):
     """How the threshold, for which nothing is promised, does on this image."""
     called = reading.scores.loc[0] >= threshold
-    told = f"At this threshold {called.sum()} of {len(called)} labels would be called present"
+    told = f"At a threshold of {threshold:.2f} {called.sum()} of {len(called)} labels are blue"
     if case.truth is None:
         return f"{told}."
     true, known = case.truth == 1, case.truth.notna()
-    return (
-        f"{told}: {(called & known & ~true).sum()} wrongly, with {(true & ~called).sum()} missed."
-    )
+    wrong, missed = (called & known & ~true).sum(), (true & ~called).sum()
+    among = "" if known.all() else f", among the {known.sum()} that are known"
+    return f"{told}: {wrong} wrongly, with {missed} missed{among}."
 
 
 def like_it(label, has):
@@ -108,7 +137,7 @@ def like_it(label, has):
     return paragraphs(
         [
             f"<b>Images like it</b>, as the model's last layer sees them: {len(has)} validation "
-            f"patients, of whom {int(has.sum())}, in an orange frame, have {label}."
+            f"patients, of whom {int((has == 1).sum())}, in an orange frame, have {label}."
         ]
     )
 
@@ -124,7 +153,7 @@ def where(case, label, heat):
     row, column = np.unravel_index(np.argmax(heat), heat.shape)
     down = ("upper", "middle", "lower")[3 * row // heat.shape[0]]
     across = ("left", "middle", "right")[3 * column // heat.shape[1]]
-    return f"{case.name}: the map of {label} is highest in the {down} third, {across}."
+    return f"{case.name}: the map of {label} is highest in the picture's {down} third, {across}."
 
 
 def paragraphs(sentences):
@@ -134,14 +163,20 @@ def paragraphs(sentences):
 
 def plain(markup):
     """HTML as plain words."""
-    return html.unescape(re.sub(r"<[^>]+>", " ", markup.replace("</p>", "\n"))).strip()
+    return html.unescape(re.sub(r"<[^>]+>", "", markup.replace("</p>", "\n"))).strip()
 
 
 def still(room):
-    """A room's first view as one picture: (PNG, its text)."""
+    """A room's view as one picture: (PNG, its text); (b"", a sentence) if nothing is on it."""
     case, reading, label = room.case, room.reading, room.graph.selected
+    if case is None:
+        return b"", plain(room.problem.now["value"])
+    words = plain(room.report.now["value"]).splitlines()
+    words = [line for part in words for line in textwrap.wrap(part.strip(), 47)]
+    fig, axes = plots.figure(
+        1, 3, 12.75, max(4.9, 0.5 + 0.19 * len(words)), width_ratios=(1, 1, 1.2)
+    )
     heat = room.reader.maps(case.grey[None], [label])[0, 0].numpy()
-    fig, axes = plots.figure(1, 3, 12.75, 4.9, width_ratios=(1, 1, 1.2))
     outline = f", {label} outlined" if label in case.places else ""
     for axis, picture, title in (
         (axes[0], pictures.film(case.shown, None, case.places.get(label)), f"The film{outline}"),
@@ -149,23 +184,17 @@ def still(room):
     ):
         axis.imshow(picture)
         axis.set_title(title, loc="left", fontsize=12)
-    words = plain(room.report.value).splitlines()
-    words = [line for part in words for line in textwrap.wrap(part.strip(), 47)]
-    axes[2].text(0, 1, "\n".join(words), va="top", fontsize=12, linespacing=1.1)
+    axes[2].text(0, 1, "\n".join(words), va="top", fontsize=12, linespacing=1.1, parse_math=False)
     for axis in axes:
         axis.axis("off")
-    top = plots.png(fig, "")["image/png"]
     graph = plots.draw_hierarchy(
         room.hierarchy, reading.scores.loc[0], label="probability; framed: said",
         marked=[name for name in room.hierarchy.labels if reading.said.loc[0, name]],
     )  # fmt: skip
-    parts = [
-        Image.open(io.BytesIO(png)).convert("RGB")
-        for png in (top, plots.png(graph, "")["image/png"])
-    ]
+    parts = [Image.open(io.BytesIO(plots.png(part, "")["image/png"])) for part in (fig, graph)]
     whole = Image.new("RGB", (max(p.width for p in parts), sum(p.height for p in parts)), "white")
     for part, place in zip(parts, (0, parts[0].height), strict=True):
-        whole.paste(part, (0, place))
+        whole.paste(part.convert("RGB"), (0, place))
     content = io.BytesIO()
     whole.quantize(256).save(content, "PNG", optimize=True)
     alt = (

@@ -66,7 +66,8 @@ def control_box(draw, alt, controls):
     def redraw():
         values = {name: control.value for name, control in controls.items()}
         now = ", ".join(f"{name} {value}" for name, value in values.items())
-        picture.show(plots.png(draw(**values), alt)["image/png"], f"{alt} Now: {now}.")
+        png = plots.png(draw(**values), alt)["image/png"]
+        picture.show(value=png, alt=f"{alt} Now: {now}.")
 
     changed = followed_by(redraw)
     for control in controls.values():
@@ -76,10 +77,11 @@ def control_box(draw, alt, controls):
 
 
 def followed_by(work, seconds=0.02):
-    """For ``observe``: does ``work`` once for all changes in quick succession, after the last.
+    """For ``observe``: does ``work`` so often as it can keep up, and always after the last change.
 
-    A slider that is dragged sends more values than can be drawn; those that wait would each be
-    drawn in turn. Where no event loop runs, which is outside a notebook, ``work`` is done at once.
+    A slider that is dragged sends more values than can be drawn; those that came while ``work`` was
+    done, and within some milliseconds, are one. Outside a notebook, where no event loop runs,
+    ``work`` is done at once.
     """
     waiting = []
 

@@ -1,7 +1,7 @@
-"""The two controls that ipywidgets lacks: a picture with a text, and a hierarchy to click on.
+"""What ipywidgets lacks: a picture with a text, words that are not kept, a hierarchy to click on.
 
-What the browser does stands in ``picture.js`` and ``graph.js``, a screen each; ``anywidget`` brings
-them there without a build or a download.
+What the browser does stands in ``picture.js``, ``words.js`` and ``graph.js``, a screen each;
+``anywidget`` brings them there without a build or a download.
 """
 
 from pathlib import Path
@@ -14,25 +14,67 @@ from cxrlib import plots
 HERE = Path(__file__).parent
 
 
-class Picture(anywidget.AnyWidget):
+class Live(anywidget.AnyWidget):
+    """A widget whose parts are shown together, and kept with the notebook or not.
+
+    JupyterLab writes the state of widgets into the notebook's file when it is saved. What is
+    private is sent to the browser as a message, and never becomes state; ``now`` has what is shown,
+    in Python.
+    """
+
+    _parts = ()
+
+    @property
+    def now(self):
+        """{name: value} of what is shown, private or not."""
+        return {name: getattr(self, name) for name in self._parts} | self._private
+
+    def show(self, private=False, **parts):
+        """Show other ``parts``, by name, in one message; if they are private, all parts are."""
+        if private:
+            shown = {name: parts.get(name, self.now[name]) for name in self._parts}
+            self._private = shown
+            with self.hold_sync():
+                for name in self._parts:
+                    setattr(self, name, self.traits()[name].default())
+            buffers = {name: v for name, v in shown.items() if isinstance(v, bytes)}
+            words = {name: v for name, v in shown.items() if name not in buffers}
+            self.send({"show": words, "buffers": list(buffers)}, list(buffers.values()))
+            return
+        shown, self._private = self.now | parts, {}
+        with self.hold_sync():
+            for name, value in shown.items():
+                setattr(self, name, value)
+        self.send({"show": {}, "buffers": []})
+
+    def __init__(self, **options):
+        self._private = {}
+        super().__init__(**options)
+
+
+class Picture(Live):
     """A PNG that can be exchanged, and what it shows in words.
 
     ``value`` are the PNG's bytes, b"" for no picture; ``alt`` its text, for those who cannot see
-    it; ``wide`` the widest it is drawn, in pixels, 0 for its own width.
+    it; ``wide`` its width in pixels, 0 for its own.
     """
 
     _esm = (HERE / "picture.js").read_text(encoding="utf-8")
+    _parts = ("value", "alt")
     value = traitlets.Bytes().tag(sync=True)
     alt = traitlets.Unicode().tag(sync=True)
     wide = traitlets.Int().tag(sync=True)
 
-    def show(self, png, alt):
-        """Another picture, and its text with it, in one message."""
-        with self.hold_sync():
-            self.value, self.alt = png, alt
+
+class Words(Live):
+    """Some HTML, ``value``, as ``ipywidgets.HTML`` shows it; but it can be private."""
+
+    _esm = (HERE / "words.js").read_text(encoding="utf-8")
+    _parts = ("value",)
+    value = traitlets.Unicode().tag(sync=True)
 
 
-class HierarchyGraph(anywidget.AnyWidget):
+class HierarchyGraph(Live):
     """A hierarchy whose labels are clicked, or reached with Tab and chosen with Enter.
 
     Parameters
@@ -50,6 +92,7 @@ class HierarchyGraph(anywidget.AnyWidget):
     """
 
     _esm = (HERE / "graph.js").read_text(encoding="utf-8")
+    _parts = ("shares", "texts", "notes", "marks")
     boxes = traitlets.Dict().tag(sync=True)
     edges = traitlets.List().tag(sync=True)
     never_both = traitlets.List().tag(sync=True)
@@ -78,9 +121,3 @@ class HierarchyGraph(anywidget.AnyWidget):
                 f"{proposal['value']!r} is no label of this hierarchy: {', '.join(self._labels)}."
             )
         return proposal["value"]
-
-    def show(self, **parts):
-        """New ``shares``, ``texts``, ``notes`` or ``marks``, in one message."""
-        with self.hold_sync():
-            for name, value in parts.items():
-                setattr(self, name, value)

@@ -134,7 +134,7 @@ other.derive(cases)
 # From here on, "this track's labels" are those a model is trained with: on the phantom and CheXpert the
 # image-like ones (`visualchexbert`), on NIH those of the collection. **Guess**: where in the graph are the labels that most images have?
 #
-# Then click on labels (or go from one to the next with Tab, and press Enter): what follows from each, above it and below?
+# Then click on labels (or go there with Tab and the arrow keys, and press Enter): what follows from each, above it and below?
 
 # %% tags=["nbval-ignore-output"]
 exercises.guess("03.3")
@@ -157,23 +157,21 @@ alt = (
 def about(label):
     """What follows from a label, and how often these labels have it where they have its parent."""
     above, below = hierarchy.ancestors(label), hierarchy.descendants(label)
-    told = [
-        f"<b>{label}</b>: {prevalence[label]:.1%} of the images.",
-        f"Who has it has {', '.join(above) if above else 'nothing else for that'}.",
-        f"Who has it not has none of: {', '.join(below)}." if below else "Nothing lies below it.",
-    ]
-    for parent in hierarchy.parents(label):
-        among, own = targets[targets[parent] == 1][label], targets[targets[label] == 1][parent]
-        told.append(
-            f"Of the images with {parent} {among.mean():.0%} have it; "
-            f"of its own images {(own == 0).mean():.0%} lack {parent}."
-        )
+    known = prevalence.notna()[label]
+    told = [f"<b>{label}</b>" + (f": {prevalence[label]:.1%} of the images." if known else ".")]
+    if above:
+        told.append(f"By the hierarchy, an image that shows it also shows {', '.join(above)}.")
+    if below:
+        told.append(f"One that does not show it shows none of {', '.join(below)}.")
+    for parent in hierarchy.parents(label) if known else ():
+        among = targets[targets[parent] == 1][label].mean()
+        told.append(f"Of the images with {parent} {among:.0%} have it.")
     return "<br>".join(told)
 
 
 graph = widgets.HierarchyGraph(
     hierarchy,
-    "Pneumonia",
+    "Edema",
     shares=prevalence.fillna(0).to_dict(),
     texts={label: f"{share:.2f}" for label, share in prevalence.dropna().items()},
 )

@@ -294,42 +294,40 @@ below = areas["the score's entropy"] < areas.filter(like="dropout")
 print("area under the curve: the score's entropy below both of dropout:", bool(below.all()))
 
 # %% [markdown]
-# Answer less, err less. Move the coverage, and see for one label which answers are withheld; the title counts what is left.
+# Answer less, err less. Move the coverage, and see for one label what is withheld: its answers stand in twenty groups of equal size, the surest at the left.
 
 
 # %%
 def answers_at(coverage, label, by):
-    """How sure the model is of one label: answers given and withheld, right and wrong."""
+    """How often the answers about one label are wrong, in order of their doubt; withheld in grey."""
     place, truth = hierarchy.labels.index(label), test.truth[label].to_numpy()
     known = ~np.isnan(truth)
-    doubt_of, score = doubts[by][:, place].numpy()[known], scores[:, place].numpy()[known]
-    wrong = (score > 0.5) != (truth[known] == 1)
-    given = np.argsort(np.argsort(doubt_of, kind="stable")) < round(coverage * len(doubt_of))
-    bins = np.linspace(0, max(doubt_of.max(), 1e-9), 31)
+    wrong = (scores[:, place].numpy()[known] > 0.5) != (truth[known] == 1)
+    wrong = wrong[np.argsort(doubts[by][:, place].numpy()[known], kind="stable")]
+    given = round(coverage * len(wrong))
+    groups = [part.mean() for part in np.array_split(wrong, 20)]
+    middles = (np.arange(20) + 0.5) / 20
     fig, axis = plots.figure(height=4.2)
-    axis.hist(
-        [doubt_of[~wrong], doubt_of[wrong]], bins, stacked=True, color=[plots.SKY, plots.RED],
-        label=["right", "wrong"],
-    )  # fmt: skip
-    if (~given).any():
-        axis.axvspan(
-            doubt_of[~given].min(), bins[-1], color=plots.GREY, alpha=0.25, label="withheld"
-        )
-    axis.set(xlabel=by, ylabel="answers", yscale="symlog")
-    title = f"{label}: of {given.sum()} answers that are given {wrong[given].sum()} are wrong"
-    if given.any():
-        title += f" ({wrong[given].mean():.1%}), of {(~given).sum()} withheld {wrong[~given].sum()}"
+    colours = [plots.BLUE if middle < coverage else "#bbbbbb" for middle in middles]
+    axis.bar(middles, groups, width=0.045, color=colours)
+    axis.axvline(coverage, color=plots.RED, lw=2)
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.set_xlabel(f"answers, from the surest to the most doubtful by {by}")
+    axis.set_ylabel("share that is wrong")
+    title = f"{label}: of {given} answers that are given {wrong[:given].sum()} are wrong, "
+    title += f"of {len(wrong) - given} withheld {wrong[given:].sum()}"
     axis.set_title(title, loc="left", fontsize=12)
-    fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 
 widgets.explore(
     answers_at,
-    "Answers about Pleural Effusion by their doubt, right ones in blue and wrong ones in red; the fifth with the most doubt, "
-    "in grey, is withheld, and holds most of the wrong ones.",
+    "Bars for twenty groups of answers about one label, from the surest to the most doubtful: the share that is wrong, next to none at "
+    "the left and highest at the right, where the fifth that is withheld is grey.",
     coverage=ipywidgets.FloatSlider(0.8, min=0.05, max=1, step=0.05, description="coverage"),
-    label=ipywidgets.Dropdown(options=seen, value="Pleural Effusion", description="label"),
+    label=ipywidgets.Dropdown(
+        options=seen, value="Pneumonia" if "Pneumonia" in seen else seen[0], description="label"
+    ),
     by=ipywidgets.Dropdown(options=list(doubts), description="doubt"),
 )
 
