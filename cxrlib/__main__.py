@@ -7,7 +7,7 @@ python -m cxrlib read IMAGE_OR_FOLDER                  what the course's model s
 python -m cxrlib card RUN                              a model card of a finished run
 """
 
-import os
+import signal
 import sys
 
 
@@ -39,14 +39,13 @@ def main(arguments):
 
 
 def run():
-    """Run the command line's; quiet where nobody reads to the end, as with ``| head``."""
-    try:
-        code = main(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141  # as a shell says it of a program that SIGPIPE has ended
-    sys.exit(code)
+    """Run the command line's; quiet where nobody reads to the end, as with ``| head``.
+
+    (A training goes on without a reader: there a closed pipe is an error like any other.)
+    """
+    if hasattr(signal, "SIGPIPE") and sys.argv[1:2] != ["fit"]:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(main(sys.argv[1:]))
 
 
 if __name__ == "__main__":

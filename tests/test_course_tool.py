@@ -198,7 +198,12 @@ def test_several_run_at_once_and_pages_are_in_order(place):
     done = subprocess.run(command, capture_output=True, text=True, env=shell)
     assert done.returncode == 0, done.stderr
     assert "2 notebooks, 2 at a time" in done.stdout
-    assert "[1/2] 00_first … up to date" in done.stdout
+    for name in ("00_first", "05_second"):  # said when it starts, and when it has run; once
+        assert re.search(rf"^{name} …$", done.stdout, re.MULTILINE)
+        assert re.search(rf"^{name}: \d+ s$", done.stdout, re.MULTILINE)
+    assert "up to date" not in done.stdout
+    again = subprocess.run(command, capture_output=True, text=True, env=shell)
+    assert "[1/2] 00_first … up to date" in again.stdout
     index = (place / "build/pages/index.html").read_text(encoding="utf-8")
     assert index.index("00_first.html") < index.index("05_second.html")
     result = nbformat.read(place / "build/course/00_first.ipynb", as_version=4)

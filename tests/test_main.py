@@ -1,5 +1,6 @@
 """The command line as a whole."""
 
+import signal
 import subprocess
 import sys
 
@@ -22,4 +23,4 @@ def test_every_command_is_listed_and_others_are_named():
 def test_it_is_quiet_where_nobody_reads_to_the_end():
     process = run("--help", stdout=subprocess.PIPE)
     process.stdout.close()
-    assert process.stderr.read() == "" and process.wait() == 141
+    assert process.stderr.read() == "" and process.wait() == -signal.SIGPIPE

@@ -1,5 +1,6 @@
 """The project agrees with itself: versions, notebooks and scripts, what may not be committed."""
 
+import ast
 import itertools
 import re
 import subprocess
@@ -229,3 +230,24 @@ def test_the_tests_run_on_every_python_that_is_named():
     pythons = matrix["strategy"]["matrix"]["python"]
     assert pythons[0] == PROJECT["requires-python"].removeprefix(">=")
     assert pythons == ["3.11", "3.12", "3.13"]
+
+
+# --- The house -----------------------------------------------------------------------------------
+
+
+def test_a_module_imports_only_from_those_above_it():
+    """In the order of docs/house.md, which names all of them."""
+    text = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
+    listed = text[text.index("\ncxrlib/") : text.index("\nconfigs/")].splitlines()[2:]
+    names = (re.match(r"  (\w[\w, /]*?)\s{2,}", line) for line in listed)
+    order = [name.strip(" /") for found in names if found for name in found[1].split(",")]
+    modules = {path.name.removesuffix(".py") for path in (ROOT / "cxrlib").glob("[!_]*")}
+    assert set(order) == {name for name in modules if "." not in name}
+    for path in (ROOT / "cxrlib").rglob("*.py"):
+        own = path.relative_to(ROOT / "cxrlib").parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and re.match(r"cxrlib\b", node.module or ""):
+                _, _, inner = node.module.partition(".")
+                for name in [inner.split(".")[0]] if inner else [a.name for a in node.names]:
+                    above = own.startswith("_") or order.index(name) <= order.index(own)
+                    assert above, f"{path.relative_to(ROOT)} imports {name}"

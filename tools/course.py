@@ -189,7 +189,9 @@ def run_at_once(names, processes):
     """
     order = sorted(names, key=lambda name: (not name.startswith(FIRST), name))
     print(
-        f"{len(order)} notebooks, {processes} at a time; those that train come first.", flush=True
+        f"{len(order)} notebooks, {processes} at a time. On two cores all of them take 15 to 30 "
+        "minutes, and those that train, which come first, some 10 of these.",
+        flush=True,
     )
     # Whatever the shell says: three processes of two threads each take several times as long.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -199,6 +201,7 @@ def run_at_once(names, processes):
         if failed.is_set() or stopped.is_set():
             return
         command = [sys.executable, __file__, "run", "--only", name]
+        print(f"{name} …", flush=True)
         # Of its own session: Ctrl-C reaches this process alone, which passes it on once.
         child = subprocess.Popen(command, env=environment, start_new_session=True)
         running[name] = child
@@ -238,8 +241,11 @@ def stale(source, build, package, environment):
     ]
 
 
-def run(source, build, package, environment):
-    """Execute what is not up to date, write pages and index; returns the index's path."""
+def run(source, build, package, environment, told=()):
+    """Execute what is not up to date, write pages and index; returns the index's path.
+
+    Of notebooks in ``told`` nothing is printed: they have just run.
+    """
     notebooks = sorted(source.glob("*.ipynb"))
     if not notebooks:
         raise CourseError(f"{source}: no notebooks here.")
@@ -247,9 +253,11 @@ def run(source, build, package, environment):
     pages.mkdir(parents=True, exist_ok=True)
     entries = []
     for number, path in enumerate(notebooks, start=1):
-        print(f"[{number}/{len(notebooks)}] {path.stem} … ", end="", flush=True)
+        if path.stem not in told:
+            print(f"[{number}/{len(notebooks)}] {path.stem} … ", end="", flush=True)
         seconds, fresh = run_one(path, build, package, environment)
-        print(f"{seconds:.0f} s" if fresh else f"up to date ({seconds:.0f} s when it ran)")
+        if path.stem not in told:
+            print(f"{seconds:.0f} s" if fresh else f"up to date ({seconds:.0f} s when it ran)")
         result = nbformat.read(executed / path.name, as_version=4)
         page = pages / f"{path.stem}.html"
         before, after = notebooks[: number - 1][-1:], notebooks[number:][:1]
@@ -512,7 +520,7 @@ def main(arguments=None):
         processes = min(options.processes, len(waiting))
         if processes > 1 and not run_at_once(waiting, processes):
             return 1
-        index = run(*place)
+        index = run(*place, told=waiting if processes > 1 else ())
     except CourseError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -19,6 +19,7 @@ class Watched:
     def __init__(self, page):
         self.left, self.errors = [], []
         page.on("request", self._request)
+        page.on("websocket", self._request)  # has an address too
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
@@ -45,7 +46,7 @@ class Lab:
         page.wait_for_function(f"{KERNEL}?.status === 'idle'", timeout=60_000)
         return page
 
-    def run_all(self, page, seconds=300):
+    def run_all(self, page, seconds=1800):
         """Run all cells, and wait until the last one has ended; returns the errors, as texts."""
         page.evaluate("window.ran = false")
         page.evaluate(

@@ -51,7 +51,7 @@ CONTRAST = """() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const words = document.querySelector('article p');
-  const both = [light(getComputedStyle(words).color), light(behind(words))].sort();
+  const both = [light(getComputedStyle(words).color), light(behind(words))].sort((a, b) => a - b);
   return (both[1] + 0.05) / (both[0] + 0.05);
 }"""
 
