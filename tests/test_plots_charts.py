@@ -1,6 +1,7 @@
 """cxrlib.plots.charts: what is drawn is what was given."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,3 +38,25 @@ def test_a_long_legend_and_title_fit():
         table, "A title of some seventy letters over labels that need a lot of room", "x"
     )
     assert plots.overhang(fig) < 0.03
+
+
+def hinge(parent, child):
+    """The penalty of a child above its parent, and its slopes."""
+    above = (child > parent).astype(float)
+    return above * (child - parent), -above, above
+
+
+def test_every_other_chart_draws_its_titles_and_is_whole():
+    runs = {"a run": pd.DataFrame({"train_loss": [0.6, 0.5], "val_loss": [0.6, 0.55],
+                                   "val_auroc": [0.7, 0.8]}, index=[1, 2])}  # fmt: skip
+    flat = lambda parent, child: (0 * parent, 0 * parent, 0 * parent)  # noqa: E731
+    surfaces = plots.loss_surface(["hinge", "flat"], [hinge, flat], "Surfaces")
+    figures = {
+        "Surfaces": surfaces,
+        "A table": plots.heatmap(pd.DataFrame(np.eye(3)), "A table", "share"),
+        "Curves": plots.curves(runs, "Curves"),
+    }
+    for title, fig in figures.items():
+        assert fig.get_suptitle() == title and plots.overhang(fig) < 0.03
+    assert [axis.get_title() for axis in surfaces.axes[:2]] == ["hinge", "flat"]
+    assert "no arrows: no gradient" in [text.get_text() for text in surfaces.axes[1].texts]

@@ -95,7 +95,7 @@ def loss_surface(forms, surfaces, title):
             axis.text(0.5, 0.06, "no arrows: no gradient", color=RED, ha="center", fontsize=12)
         axis.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
         axis.set(xlabel="p(parent)", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axis.setentitle(form, fontsize=12)
+        axis.set_title(form, fontsize=12)
     np.atleast_1d(axes)[0].set_ylabel("p(child)")
     fig.colorbar(image, ax=axes, label="penalty", shrink=0.75)
     fig.suptitle(title, x=0.01, ha="left", fontsize=13)

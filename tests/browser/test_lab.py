@@ -78,8 +78,8 @@ def move(page, control):
     """Give a slider or a menu another value, as a hand would."""
     if control.locator("select").count():
         menu = control.locator("select")
-        values, now = menu.locator("option").all_inner_texts(), menu.input_value()
-        menu.select_option(next(value for value in values if value != now))
+        count, now = menu.locator("option").count(), menu.evaluate("menu => menu.selectedIndex")
+        menu.select_option(index=(now + 1) % count)
     else:
         handle = control.locator(".noUi-handle").first
         handle.focus()
