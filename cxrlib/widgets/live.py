@@ -41,11 +41,12 @@ class Live(anywidget.AnyWidget):
             words = {name: v for name, v in shown.items() if name not in buffers}
             self.send({"show": words, "buffers": list(buffers)}, list(buffers.values()))
             return
-        shown, self._private = self.now | parts, {}
+        if self._private:
+            parts, self._private = self._private | parts, {}
+            self.send({"show": {}, "buffers": []})
         with self.hold_sync():
-            for name, value in shown.items():
+            for name, value in parts.items():
                 setattr(self, name, value)
-        self.send({"show": {}, "buffers": []})
 
     def __init__(self, **options):
         self._private = {}
