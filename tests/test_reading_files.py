@@ -147,7 +147,7 @@ def test_eight_bits_and_lossless_compression_change_nothing():
         (dicom(WindowCenter=90000, WindowWidth=10), "one grey level throughout"),
         (b"%PDF-1.7 and more", "a PDF; expected"),
         (b"GIF89a and more", "a GIF; expected"),
-        (b"", "not a readable image"),
+        (b"", "an empty file; expected"),
         (b"only words", r"Expected a complete file .* TIFF, BMP, or DICOM"),
         (b"\x89PNG\r\n\x1a\n" + b"0" * 90, "not a readable image"),
         (bytes(128) + b"DICM" + b"?" * 50, "damaged or incomplete|without an image"),

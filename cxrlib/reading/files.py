@@ -50,6 +50,8 @@ def read_radiograph(source, size, white=None):
     """
     try:
         content = source if isinstance(source, bytes) else _content(Path(source))
+        if not content:
+            raise ReadingError("an empty file; expected PNG, JPEG, TIFF, BMP or DICOM.")
         headless = content[:2] in (b"\x02\x00", b"\x08\x00")  # the first group, without a preamble
         if content[128:132] == b"DICM" or headless:
             return _checked(*_from_dicom(content, size, headless))
