@@ -237,6 +237,18 @@ def test_on_a_page_its_first_view_stands_in_its_place(own, monkeypatch):
     assert "Pleural Effusion" in about["image/png"]["alt"]
 
 
+def test_a_page_has_no_picture_of_a_patient(own, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("cxrlib.reading.room.show_box", lambda *parts: shown.append(parts))
+    write_image(tmp_path / "Muster Max.png")
+    upload(own, "Muster Max.png", (tmp_path / "Muster Max.png").read_bytes())
+    own.show()
+    own.source.value = "a test image"
+    own.show()
+    for _, instead in shown:
+        assert set(instead) == {"text/plain"} and "Muster" not in instead["text/plain"]
+
+
 def test_the_still_has_every_word_and_strange_names_harm_nothing(own, tmp_path, monkeypatch):
     drawn = []
     figure = told.plots.figure
@@ -256,6 +268,9 @@ def test_with_nothing_on_the_viewer_a_sentence_stands_there(own, monkeypatch):
     own.source.value = OWN
     own.show()
     assert "No file was chosen yet" in shown[0][1]["text/plain"] and len(shown[0][1]) == 1
+    own.source.value = PHANTOM
+    own.show()
+    assert "image/png" in shown[1][1]
 
 
 def test_the_measured_share_is_told_beside_the_map(reader, track):  # noqa: F811

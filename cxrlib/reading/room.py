@@ -256,8 +256,13 @@ class Room:
         return told.still(self)
 
     def show(self):
-        """The room in a notebook; on a page its picture as it stands now, or a sentence."""
+        """The room in a notebook; on a page its picture as it stands now, or a sentence.
+
+        A picture of anything but a phantom would be saved with the notebook: it is left out.
+        """
         png, words = self.still()
+        if png and self._is_private:
+            png, words = b"", f"Here stands, in a live notebook, {self.source.value}."
         if not png:
             show_box(self.box, {"text/plain": words})
             return
