@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,21 @@ def test_one_image(read, tmp_path, capsys):
     assert content["file"] == "film.png" and len(content["labels"]) == 21
     edema = content["labels"]["Edema"]
     assert set(edema) == OF_A_LABEL
-    low, high = edema["interval"]
-    assert (
-        0 <= low < high <= 1
-        and 0 <= edema["score"] <= 1
-        and edema["parents"] == ["Fluid Accumulation"]
-    )
+    assert 0 <= edema["score"] <= 1 and edema["parents"] == ["Fluid Accumulation"]
     assert content["report"] and all(sentence in said for sentence in content["report"])
     assert (tmp_path / "out/film.png.maps.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_interval_is_told_of_what_is_not_refused(reader, tmp_path):  # noqa: F811
+    write_image(tmp_path / "film.png")
+    (found,) = command.read_files(reader, [tmp_path / "film.png"], 0.1)
+    for distance in (0.5, 2.0):
+        reading = replace(found.reading, distance=found.reading.distance * 0 + distance)
+        told = command.as_json(reader, replace(found, reading=reading))
+        interval = told["labels"]["Edema"]["interval"]
+        assert told["refused"] == (interval is None) == (distance > 1)
+    low, high = (float(end["Edema"].iloc[0]) for end in (reading.low, reading.high))
+    assert 0 <= low < high <= 1
 
 
 FIELDS = {

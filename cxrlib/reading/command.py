@@ -40,7 +40,7 @@ MAPS = 4  # of the labels that score highest, and of all that are said
 def as_json(reader, found):
     """What a reading says of one image, as JSON can hold it: the schema is in docs/reading.md."""
     reading, row, run = found.reading, str(found.path), reader.run
-    intervals = reading.low, reading.high
+    ends, refused = (reading.low.loc[row], reading.high.loc[row]), bool(reading.refused.loc[row])
     scores, sets, said = (table.loc[row] for table in (reading.scores, reading.sets, reading.said))
     return {
         "format": 1,
@@ -48,13 +48,13 @@ def as_json(reader, found):
         "use": NOT_FOR_CLINICAL_USE,
         "model": {"run": run.folder.name, "trained_on": reader.origin, "cxrlib": version("cxrlib")},
         "notes": list(found.notes),
-        "refused": bool(reading.refused.loc[row]),
+        "refused": refused,
         "distance": round(float(reading.distance.loc[row]), 4),
         "risk": reading.risk,
         "labels": {
             label: {
                 "score": round(float(scores[label]), 4),
-                "interval": [round(float(ends.loc[row, label]), 3) for ends in intervals],
+                "interval": None if refused else [round(float(end[label]), 3) for end in ends],
                 "possible": sets[label],
                 "said": bool(said[label]),
                 "observation": label in OBSERVATIONS,
