@@ -51,6 +51,9 @@ def test_an_interval_is_told_of_what_is_not_refused(reader, tmp_path):  # noqa: 
         told = command.as_json(reader, replace(found, reading=reading))
         interval = told["labels"]["Edema"]["interval"]
         assert told["refused"] == (interval is None) == (distance > 1)
+    unknown = replace(found.reading, distance=found.reading.distance * 0, low=reading.low * np.nan)
+    told = command.as_json(reader, replace(found, reading=unknown))
+    assert told["labels"]["Edema"]["interval"] is None, "NaN is no JSON"
     low, high = (float(end["Edema"].iloc[0]) for end in (reading.low, reading.high))
     assert 0 <= low < high <= 1
 

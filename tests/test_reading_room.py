@@ -257,7 +257,7 @@ def test_the_still_has_every_word_and_strange_names_harm_nothing(own, tmp_path, 
     )
     write_image(tmp_path / "film.png")
     upload(own, "$x_{$.png", (tmp_path / "film.png").read_bytes())
-    own.still()
+    told.still(own)
     written = drawn[0][1][2].texts[0].get_text()
     assert written.split() == told.plain(own.report.now["value"]).split()
 

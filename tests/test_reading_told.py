@@ -110,6 +110,14 @@ def test_about_a_label():
     assert "outline" not in told.about(PAPER, reading(), outlined, "Opacity", 0.5)
 
 
+def test_where_no_label_tells_there_is_no_interval():
+    unknown = reading(low=reading().low * np.nan, high=reading().high * np.nan)
+    notes = told.boxes(unknown, 0.5)["notes"]
+    assert notes["Edema"] == "said" and notes["Fracture"] == "ruled out"
+    words = told.plain(told.about(PAPER, unknown, case(), "Edema", 0.5))
+    assert "not known: no label tells" in words and "nan" not in words
+
+
 def test_the_threshold_is_counted_against_the_truth():
     def counted(truth, threshold):
         words = told.plain(told.about(PAPER, reading(), case(truth), "Edema", threshold))

@@ -193,7 +193,7 @@ def rescale(scores, temperatures):
     return pd.DataFrame(expit(divided), index=scores.index, columns=scores.columns)
 
 
-def calibration_curves(truth, scores, patients, draws=200, seed=0):
+def calibration_curves(truth, scores, patients, draws=100, seed=0):
     """How often images with a score have the label, as drawn from resamples of the patients.
 
     Platt's curve σ(a + b · logit(score)), fitted by logistic regression to each resample. Few
@@ -208,7 +208,7 @@ def calibration_curves(truth, scores, patients, draws=200, seed=0):
     Returns
     -------
     array [draws, L, 2] of a and b. Where a resample has only one of both classes b is 0 and a the
-    logit of Laplace's share, (k + 1) / (n + 2).
+    logit of Laplace's share, (k + 1) / (n + 2); where nothing is known of a label both are NaN.
 
     References
     ----------
@@ -223,40 +223,26 @@ def calibration_curves(truth, scores, patients, draws=200, seed=0):
         raise checks.EvaluationError(f"patients: {len(owner)} entries for {len(truth)} images.")
     rng = np.random.default_rng(seed)
     times = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=draws)
-    found = np.zeros((draws, len(truth.columns), 2))
+    found = np.full((draws, len(truth.columns), 2), np.nan)
     for k, name in enumerate(truth):
         known, y, s = known_values(truth[name], scores[name])
-        found[:, k] = _platt(y, _logits(s), times[:, owner[known]].astype(float))
+        for draw, weights in enumerate(times[:, owner[known]]):
+            if weights.any():
+                found[draw, k] = _platt(y, _logits(s), weights)
     return found
 
 
 def _platt(y, logits, weights):
-    """Platt's a and b under every row of weights [R, n], by Newton's method: [R, 2]."""
+    """Platt's a and b; an image of weight 2 counts twice.
+
+    His targets are shares and not classes: every image is one of each class, with these weights.
+    """
     positives, negatives = weights @ y, weights @ (1 - y)
-    high, low = (positives + 1) / (positives + 2), 1 / (negatives + 2)
-    targets = np.where(y == 1, high[:, None], low[:, None])
-    one_class = (positives == 0) | (negatives == 0)
-    line = np.stack([np.ones_like(logits), logits])  # [2, n]
-    found = np.stack([logit((positives + 1) / (positives + negatives + 2)), 0 * positives], axis=1)
-    size = np.where(one_class, 0.0, 1.0)[:, None]  # of a step: halved where it went too far
-    before = _log_loss(found @ line, targets, weights)
-    for _ in range(100):
-        p = expit(found @ line)
-        slope = (weights * (targets - p)) @ line.T  # [R, 2]
-        bend = np.einsum("rn,in,jn->rij", weights * p * (1 - p), line, line) + 1e-9 * np.eye(2)
-        step = size * np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
-        after = _log_loss((found + step) @ line, targets, weights)
-        better = after <= before
-        found[better] += step[better]
-        before = np.where(better, after, before)
-        size = np.where(better[:, None], np.minimum(2 * size, 1) * (size > 0), size / 2)
-        if np.abs(step).max(initial=0) < 1e-6:
-            break
-    return found
-
-
-def _log_loss(logits, targets, weights):
-    return (weights * (np.logaddexp(0, logits) - targets * logits)).sum(axis=1)
+    targets = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    both = np.r_[weights * targets, weights * (1 - targets)]
+    line = LogisticRegression(C=np.inf, solver="newton-cholesky")
+    line.fit(np.r_[logits, logits][:, None], np.repeat([1, 0], len(y)), both)
+    return line.intercept_[0], line.coef_[0, 0]
 
 
 def calibrated_interval(curves, scores, level=0.9):
@@ -264,7 +250,8 @@ def calibrated_interval(curves, scores, level=0.9):
 
     The ends of the middle ``level`` of ``curves`` [draws, L, 2], of ``calibration_curves``, at
     every score of ``scores`` [N, L], 0 … 1. What it holds is the luck of the patients that were
-    drawn; that the curve has another shape than Platt's it cannot know.
+    drawn; that the curve has another shape than Platt's it cannot know. NaN where nothing was
+    known of a label.
     """
     scores = checks.probabilities(scores)
     checks.share("level", level)

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from joblib import cpu_count
@@ -54,7 +55,9 @@ def as_json(reader, found):
         "labels": {
             label: {
                 "score": round(float(scores[label]), 4),
-                "interval": None if refused else [round(float(end[label]), 3) for end in ends],
+                "interval": None
+                if refused or np.isnan(ends[0][label])
+                else [round(float(end[label]), 3) for end in ends],
                 "possible": sets[label],
                 "said": bool(said[label]),
                 "observation": label in OBSERVATIONS,

@@ -18,6 +18,9 @@ RADIOGRAPHS = ("CR", "DX", "RG", "OT", "")
 
 LARGEST = 500_000_000  # bytes
 
+OTHERWISE = "The file says that it"
+"""So begins a note that it is no frontal chest radiograph."""
+
 OTHERS = {b"%PDF": "a PDF", b"GIF8": "a GIF", b"PK\x03\x04": "a zip archive", b"RIFF": "a WebP"}
 """What is often taken for a radiograph, by its first bytes."""
 
@@ -173,10 +176,10 @@ def _notes(found):
     notes = []
     part = str(found.get("BodyPartExamined") or "").upper()
     if part and not re.search("CHEST|THORAX|LUNG|TORAX", part):
-        notes.append(f"The file says that it shows {part}, not a chest.")
+        notes.append(f"{OTHERWISE} shows {part}, not a chest.")
     view = str(found.get("ViewPosition") or "").upper()
     if view in ("LL", "RL", "LATERAL", "LAT", "LLO", "RLO"):
-        notes.append("The file says that it is a lateral view; the models know frontal ones.")
+        notes.append(f"{OTHERWISE} is a lateral view; the models know frontal ones.")
     if found.get("PresentationIntentType") == "FOR PROCESSING":
         notes.append("The file is the detector's own, not yet made for looking at.")
     return notes
@@ -184,7 +187,7 @@ def _notes(found):
 
 def is_otherwise(notes):
     """Whether a file says of itself that it is no frontal chest radiograph, by its notes."""
-    return any(note.startswith("The file says that it") for note in notes)
+    return any(note.startswith(OTHERWISE) for note in notes)
 
 
 def _unreadable(error):

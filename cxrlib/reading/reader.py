@@ -35,7 +35,7 @@ from cxrlib.uncertainty import (
 )
 
 FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
-FORMAT = 3
+FORMAT = 4
 """Raise it when ``reader.npz`` is to be made anew."""
 
 
@@ -72,10 +72,6 @@ class Reader:
         """The grey level of white in the images that the run was trained with, or None."""
         return read_config(self.run.folder / "config.yaml").data["white"]
 
-    @cached_property
-    def _whitening(self):
-        return np.linalg.cholesky(self.precision)
-
     # --- Made, kept, found ------------------------------------------------------------------------
 
     @classmethod
@@ -93,7 +89,7 @@ class Reader:
         highest = highest_wrong(doubted[~first], valid.truth[~first], hierarchy)
         space = LedoitWolf().fit(_embedded(model, data.dataset("train"), most=2000))
         seen = _embedded(model, data.dataset("valid"))[first]
-        distances = _distances(seen, space.location_, space.precision_)
+        distances = np.linalg.norm(_whitened(seen, space.location_, space.precision_), axis=1)
         return cls(
             run,
             temperatures,
@@ -180,7 +176,7 @@ class Reader:
             raw.index = pd.Index(names)
         rescaled = rescale(raw, self.temperatures)
         scores = hierarchy.make_coherent(rescaled, how="max")
-        whitened = self._whitened(embedded)
+        whitened = _whitened(embedded.numpy(), self.centre, self.precision)
         distance = np.linalg.norm(whitened, axis=1) / self.furthest
         distance = pd.Series(distance, index=raw.index, name="distance")
         threshold = control_risk(self.highest.to_numpy(), self.highest.index.to_numpy(), risk)
@@ -205,11 +201,8 @@ class Reader:
         They are whitened: how far from 0 they lie is what the gate measures, and no feature counts
         more for varying more.
         """
-        features = features_of(self.model, self.prepare(grey))
-        return self._whitened(self.model.head.embed(features))
-
-    def _whitened(self, embedded):
-        return (embedded.numpy() - self.centre) @ self._whitening
+        features = self.model.head.embed(features_of(self.model, self.prepare(grey)))
+        return _whitened(features.numpy(), self.centre, self.precision)
 
     def maps(self, grey, labels):
         """Maps of some labels [N, len(labels), size, size], 0 … 1: what ``explain`` says."""
@@ -222,10 +215,9 @@ def _digest(run):
     return hashlib.sha256((run.folder / "best-auroc.ckpt").read_bytes()).hexdigest()[:16]
 
 
-def _distances(embedded, centre, precision):
-    """Mahalanobis distances [N] of features [N, C] from a centre."""
-    away = embedded - centre
-    return np.sqrt(np.einsum("nc,cd,nd->n", away, precision, away).clip(min=0))
+def _whitened(features, centre, precision):
+    """Features [N, C] whose Euclidean length is their Mahalanobis distance from a centre."""
+    return (features - centre) @ np.linalg.cholesky(precision)
 
 
 @torch.inference_mode()

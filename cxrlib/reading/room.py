@@ -252,17 +252,19 @@ class Room:
         return w.VBox([self.source, self.controls, self.problem, self.body])
 
     def still(self):
-        """The room as one picture, for pages on which nothing is live: a PNG, and its text."""
+        """The room as one picture, for pages on which nothing is live: a PNG, and its text.
+
+        A picture of anything but a phantom would be saved with the notebook: b"" and a sentence.
+        """
+        if self.case is None:
+            return b"", told.plain(self.problem.now["value"])
+        if self._is_private:
+            return b"", f"Here stands, in a live notebook, {self.source.value}."
         return told.still(self)
 
     def show(self):
-        """The room in a notebook; on a page its picture as it stands now, or a sentence.
-
-        A picture of anything but a phantom would be saved with the notebook: it is left out.
-        """
+        """The room in a notebook; on a page what ``still`` says."""
         png, words = self.still()
-        if png and self._is_private:
-            png, words = b"", f"Here stands, in a live notebook, {self.source.value}."
         if not png:
             show_box(self.box, {"text/plain": words})
             return

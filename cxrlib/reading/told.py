@@ -66,9 +66,13 @@ def boxes(reading, threshold):
 def share(low, high):
     """An interval of shares in words; nothing is nearer to none or all than a hundredth.
 
+    Empty for NaN, where nothing was known of a label.
+
     >>> share(0.02, 0.4), share(0.001, 0.2), share(0.97, 0.999), share(0.999, 1)
     ('2–40%', 'under 20%', 'over 97%', 'over 99%')
     """
+    if np.isnan(low):
+        return ""
     if low < 0.01:
         return f"under {max(high, 0.01):.0%}"
     if high > 0.99:
@@ -104,7 +108,10 @@ def _meant(reading, label):
     """What a score means, and what is said of the label: sentences."""
     low, high = reading.low.loc[0, label], reading.high.loc[0, label]
     phantoms = " phantoms" if "phantom" in reading.origin else " images"
-    yield f"Of validation{phantoms} with such a score {share(low, high)} have it (90% interval)."
+    if told := share(low, high):
+        yield f"Of validation{phantoms} with such a score {told} have it (90% interval)."
+    else:
+        yield "How often images with such a score have it is not known: no label tells."
     if reading.said.loc[0, label]:
         yield "<b>It is said.</b>"
     elif reading.sets.loc[0, label] == "absent":
@@ -167,10 +174,8 @@ def plain(markup):
 
 
 def still(room):
-    """A room's view as one picture: (PNG, its text); (b"", a sentence) if nothing is on it."""
+    """A room's view as one picture: (PNG, its text)."""
     case, reading, label = room.case, room.reading, room.graph.selected
-    if case is None:
-        return b"", plain(room.problem.now["value"])
     words = plain(room.report.now["value"]).splitlines()
     words = [line for part in words for line in textwrap.wrap(part.strip(), 47)]
     fig, axes = plots.figure(
